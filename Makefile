@@ -1,0 +1,114 @@
+# Socket Stages. `make help` lists what can be asked for.
+#
+# A chapter's programs are built where their source is, so that a reader types ./server there.
+# Instrumented builds (SAN=…), test helpers and everything else generated go below build/.
+
+CC       ?= cc
+STD       = -std=c11 -O2 -g
+WARN      = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+FORTIFY   = -D_FORTIFY_SOURCE=2
+SAN      ?=
+comma    := ,
+ifneq ($(SAN),)
+O        := build/$(subst $(comma),-,$(SAN))/
+FORTIFY   =
+SANFLAGS  = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+BUILD    := $(or $(O),build/)
+ALL_CFLAGS = $(STD) $(WARN) $(FORTIFY) $(SANFLAGS) $(CFLAGS)
+
+CHAPTERS := $(sort $(patsubst %/server.c,%,$(wildcard [0-9][0-9]-*/server.c)))
+PROGRAMS := $(foreach c,$(CHAPTERS),$(O)$(c)/server $(O)$(c)/client)
+UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
+HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
+SHIM     := build/fault.so
+SHELLS    = $(wildcard tests/bin/* tests/helpers/*.bash) .ci/run
+BATS     := $(wildcard tests/*.bats)
+
+.PHONY: all help setup doctor tour test soak lint format coverage clean helpers FORCE
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+all: $(PROGRAMS) ## build every chapter (SAN=address,undefined or SAN=thread: below build/)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-zA-Z0-9%_-]+:.*## / { t = "make " $$1; \
+	  sub(/ all/, "", t); sub(/%/, "NN", t); printf "  %-13s  %s\n", t, $$2 } \
+	  /^all:/ { print "  make NN        build one chapter, as in make 03"; \
+	  print "  make NN-name   the same, as in make 03-long-conn" }' Makefile tests/bench/bench.mk
+
+setup: ## install what is missing, with the system's package manager
+	@tests/bin/setup
+
+doctor: ## which tools are here, and what each missing one costs
+	@tests/bin/doctor
+
+tour: all ## play a short real conversation with every chapter
+	@tests/bin/tour $(CHAPTERS)
+
+test: all helpers ## run all of tests/ (TAGS=a,b FILTER=regex JOBS=n narrow it)
+	@SAN='$(SAN)' tests/bin/run-tests $(BATS)
+
+test-%: all helpers ## run one chapter's tests
+	@SAN='$(SAN)' tests/bin/run-tests $(or $(wildcard tests/$*-*.bats),tests/$*-missing.bats)
+
+soak: all helpers ## the long runs that `make test` leaves out
+	@SAN='$(SAN)' tests/bin/run-tests $(wildcard tests/soak/*.bats)
+
+diff-%: ## what this chapter changed against the one before
+	@tests/bin/diff-chapter $*
+
+lint: ## shellcheck, clang-format, cppcheck
+	@tests/bin/lint
+
+format: ## lay the C sources out as .clang-format says
+	clang-format -i util.h [0-9][0-9]-*/*.[ch] tests/*/*.c
+
+coverage: ## what the unit tests reach of the pure parts, by gcov
+	@tests/bin/coverage
+
+clean: ## remove everything that was built
+	rm -rf build $(foreach c,$(CHAPTERS),$(c)/server $(c)/client)
+
+# make 01 or make 01-basic-tcp: one chapter.
+define chapter_rule
+.PHONY: $(1) $(firstword $(subst -, ,$(1)))
+$(1) $(firstword $(subst -, ,$(1))): $(O)$(1)/server $(O)$(1)/client
+endef
+$(foreach c,$(CHAPTERS),$(eval $(call chapter_rule,$(c))))
+
+helpers: $(HELPERS) $(SHIM) $(UNITS)
+
+# The flags of the last build are kept in a file that changes only when they do:
+# everything depends on it, so a changed flag rebuilds and an unchanged one does not.
+$(BUILD)flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' >$@
+FORCE:
+
+COMPILE = $(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -MF $(BUILD)deps/$(subst /,_,$@).d
+
+$(PROGRAMS): $(O)%: %.c $(BUILD)flags
+	@mkdir -p $(@D) $(BUILD)deps
+	$(COMPILE) $< -o $@ $(LDFLAGS) $(LDLIBS)
+
+$(O)04-threadpool/%: LDLIBS += -pthread
+$(BUILD)unit/%: LDLIBS += -pthread
+
+$(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
+	@mkdir -p $(@D) $(BUILD)deps
+	$(COMPILE) $< -o $@ $(LDFLAGS) -lcunit $(LDLIBS)
+
+# Helpers and the shim are tools of the tests, never instrumented themselves.
+TOOL = $(CC) $(STD) $(WARN) -D_FORTIFY_SOURCE=2 $(CFLAGS)
+$(HELPERS): build/helpers/%: tests/helpers/%.c util.h
+	@mkdir -p $(@D)
+	$(TOOL) $< -o $@ -pthread
+
+$(SHIM): tests/shim/fault.c
+	@mkdir -p $(@D)
+	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
+
+include tests/bench/bench.mk
+
+-include $(wildcard $(BUILD)deps/*.d)

@@ -1,0 +1,204 @@
+# What a server has to stand that serves many clients at a time: 04, 05 and 06, each in its own way.
+# tests/NN-many-clients.bats are symbolic links to this one text, and NN says which chapter is
+# judged. What each of these clients may do is in tcp.bats and in line-service.bats.
+#
+# A server of yours, without the options of this kit:
+# SERVER='python3 my.py' bats --filter-tags '!kit' tests/06-many-clients.bats
+
+NN=${BATS_TEST_FILENAME##*/}
+CHAPTER=$(cd "$BATS_TEST_DIRNAME/.." && echo "${NN%%-*}"-*)
+load helpers/common
+
+# A pool serves as many at a time as it has workers; the others wait, and are served after them.
+AT_ONCE=()
+[[ $CHAPTER != 04-* || $GUEST ]] || AT_ONCE=(-w 64)
+
+# happened CALL FIELD: how often, by the report that the fault shim writes when the server ends.
+happened() {
+  sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$T/report" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# has_fds MIN [MAX]: so many descriptors of the server are open.
+has_fds() {
+  local n
+  n=$(fds "$SERVER_PID")
+  ((n >= $1 && n <= ${2:-n}))
+}
+
+# assert_idle: it takes less than 5 % of a core.
+assert_idle() {
+  local ticks ms percent
+  ticks=$(cpu_ticks "$SERVER_PID") ms=$(now_ms)
+  sleep 1.1
+  ticks=$(($(cpu_ticks "$SERVER_PID") - ticks)) ms=$(($(now_ms) - ms))
+  percent=$((ticks * 100000 / $(getconf CLK_TCK) / ms))
+  ((percent < 5)) || complain "the server takes $percent % of a core"
+}
+
+# load_client CHAPTER OPTION…: another chapter's client, in the background.
+load_client() {
+  local chapter=$1
+  shift
+  start_tool load timeout 20 "$BUILD/$chapter/client" -p "$PORT" "$@"
+}
+
+# load_ended STATUS: how it ended. 1: the server has left it, as it should, by an end of file.
+load_ended() {
+  local status=0
+  wait "${TOOLS[load]}" || status=$?
+  unset 'TOOLS[load]'
+  ((status == $1)) || complain "the client ended with $status" || last_words load
+  run grep -E 'ECONNRESET|EPIPE|does not fit|wrong [1-9]' "$T/load.err" "$T/load.out"
+  refute_output
+}
+
+# ---- they come ----
+
+# listen(2): who is not accepted yet is connected all the same, if the backlog has room. One of 10
+# leaves most of them out for a minute. signal(7): SIGCONT ends epoll_wait with EINTR.
+@test "1,200 clients are connected though the server sleeps (SIGSTOP); then each is answered" {
+  (($(</proc/sys/net/core/somaxconn) >= 1200)) || skip 'the backlog of this system has less room'
+  start_server
+  kill -STOP "$SERVER_PID"
+  start_peer -n 1200 "$PORT" ready:"$T/here" send:'hello\n' half-close ready:"$T/sent" eof
+  wait_for 2 test -e "$T/here"
+  wait_for 5 test -e "$T/sent"
+  kill -CONT "$SERVER_PID"
+  finish_peer
+  (($(grep -cx +hello "$T/peer.out") == 1200))
+  kill -STOP "$SERVER_PID"
+  kill -CONT "$SERVER_PID"
+  assert_serving
+}
+
+@test "50 bursts of 10 clients: each gets its answers, and nothing is left behind" {
+  local before
+  start_server
+  before=$(fds "$SERVER_PID")
+  "$PEER" -r 50 -n 10 "$PORT" lines:20 half-close lines-back:20 eof
+  wait_for 5 has_fds "$before" "$before"
+  assert_serving
+}
+
+@test "who leaves makes no trouble for those who came before and after" {
+  local name
+  start_server "${AT_ONCE[@]}"
+  for name in first second third; do
+    NAME=$name start_peer -n 15 "$PORT" send:'one\n' line ready:"$T/$name" until:"$T/$name.go" \
+      send:'two\n' line
+    wait_for 5 test -e "$T/$name"
+  done
+  for name in second third first; do
+    touch "$T/$name.go"
+    NAME=$name finish_peer
+    (($(grep -cx +two "$T/$name.out") == 15))
+    assert_serving
+  done
+}
+
+# ---- they stay ----
+
+# Level-triggered, "writable" is reported for ever to who asks for it without need: epoll(7).
+@test "30 clients, silent, answered or in mid-line, take no processor time" {
+  start_server "${AT_ONCE[@]}"
+  start_peer -n 10 "$PORT" ready:"$T/first" silent
+  NAME=second start_peer -n 10 "$PORT" lines:10 lines-back:10 ready:"$T/second" silent
+  NAME=third start_peer -n 10 "$PORT" send:'one\nhalf a line' line ready:"$T/third" silent
+  for name in first second third; do
+    wait_for 5 test -e "$T/$name"
+  done
+  assert_idle
+}
+
+# They begin at different times, and one begins anew by what it says: each has its own time.
+# bats test_tags=kit
+@test "60 idle clients are closed in the stated time, also in mid-line; one that speaks is not" {
+  local name ms
+  start_server -i 2 "${AT_ONCE[@]}"
+  start_peer -n 30 "$PORT" closed:3000
+  NAME=speaker start_peer "$PORT" sleep:1200 send:'hello\n' line closed:3000
+  sleep 0.4
+  NAME=half start_peer -n 15 "$PORT" send:'half a line' closed:3000
+  sleep 0.4
+  NAME=late start_peer -n 15 "$PORT" send:'hello\n' line closed:3000
+  for name in peer speaker half late; do
+    NAME=$name finish_peer
+    while read -r ms; do
+      [[ $ms == +hello ]] || ((ms >= 1000)) || complain "$name: closed after $ms ms"
+    done <"$T/$name.out"
+  done
+  assert_serving
+}
+
+# tcp(7): the slow one's buffers are full, so that whoever waits for room in them waits for it.
+@test "beside a slow reader 50 quick ones are served, while it goes on" {
+  local before
+  start_server
+  seq 1000000 2999999 >"$T/sent" # 16 MB, at 1 MB a second
+  start_peer -b 4096 "$PORT" echo:"$T/sent":1000
+  wait_for 5 test -s "$T/peer.out"
+  "$PEER" -t 5 -n 50 "$PORT" lines:1000 half-close lines-back:1000 eof
+  before=$(wc -c <"$T/peer.out")
+  assert_serving
+  sleep 0.1
+  (($(wc -c <"$T/peer.out") > before)) || complain 'the slow one gets nothing any more'
+  ((before < 16000000))
+}
+
+# ---- what fails ----
+
+# close(2) may fail with EINTR or EIO, and has closed: to close again would hit somebody else's.
+@test "close fails: it is not called again, and no descriptor is left open" {
+  local before
+  FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=close:EIO:2,close:EINTR:3" start_server
+  before=$(fds "$SERVER_PID")
+  "$PEER" -r 20 -n 5 "$PORT" lines:5 half-close lines-back:5 eof
+  wait_for 5 has_fds "$before" "$before"
+  assert_serving
+  stop_server
+  (($(happened close failed) > 50))
+  (($(happened close calls) < 120))
+}
+
+# ---- they are left ----
+
+# A server sleeps (SIGSTOP) while all this arrives, so it finds the signal and the lines together.
+# Of a pool of 8, eight are served and twelve wait in the queue.
+@test "SIGTERM: 20 clients get the reply to every line that had arrived, then end of file" {
+  local before
+  start_server
+  before=$(fds "$SERVER_PID")
+  start_peer -n 20 "$PORT" ready:"$T/here" until:"$T/go" lines:500 ready:"$T/sent" \
+    lines-back:500 eof
+  wait_for 5 test -e "$T/here"
+  wait_for 5 has_fds $((before + 20))
+  kill -STOP "$SERVER_PID"
+  touch "$T/go"
+  wait_for 5 test -e "$T/sent"
+  kill -TERM "$SERVER_PID"
+  kill -CONT "$SERVER_PID"
+  stop_server 0 0
+  finish_peer # it fails if there was a reset
+}
+
+# 04's client checks each reply, asks again when it has it, and says how each connection ended.
+@test "SIGTERM under load: each client has the right replies so far, then end of file, no reset" {
+  start_server
+  # shellcheck disable=SC2046 # 100,000 messages
+  load_client 04-threadpool -c 20 $(seq 100000)
+  wait_for 5 test -s "$T/load.out"
+  stop_server
+  load_ended 1
+  grep -q '^client: the server closed without a reply' "$T/load.err"
+}
+
+# 06's client keeps sixteen lines under way on each connection.
+@test "SIGTERM under load, with many lines under way: the same" {
+  start_server
+  load_client 06-epoll -c 8 -P 16 -d 9
+  wait_for 5 grep -q '^connections 8' "$T/load.out"
+  sleep 0.3
+  stop_server
+  load_ended 1
+  grep -q '^requests [1-9]' "$T/load.out"
+}

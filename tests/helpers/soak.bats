@@ -1,0 +1,74 @@
+# What takes too long for `make test`: the same hostile clients, for longer and again and again.
+# tests/soak/NN-soak.bats are symbolic links to this one text, and NN says which chapter is judged.
+# `make soak` runs them.
+
+NN=${BATS_TEST_FILENAME##*/}
+CHAPTER=$(cd "$BATS_TEST_DIRNAME/../.." && echo "${NN%%-*}"-*)
+load ../helpers/common
+
+case $CHAPTER in
+  01-*) PLUS='' ;;
+  *) PLUS=+ ;;
+esac
+
+has_fds() {
+  (($(fds "$SERVER_PID") <= $1))
+}
+
+# A connection that ends in any way leaves nothing: neither a descriptor nor memory.
+@test "100,000 connections of seven kinds leave no descriptor and no memory behind" {
+  local fds rss round
+  start_server
+  for round in 0 {1..10}; do
+    "$PEER" -t 60 -r 2000 "$PORT" send:'hello\n' close
+    "$PEER" -t 60 -r 2000 "$PORT" send:'hello\nhalf a line' reset
+    "$PEER" -t 60 -r 2000 "$PORT" reset
+    "$PEER" -t 60 -r 1000 "$PORT" close
+    "$PEER" -t 60 -r 1000 "$PORT" lines:100 gone
+    "$PEER" -t 60 -r 1000 "$PORT" send:'hello\n' line half-close eof >/dev/null
+    "$PEER" -t 60 -n 50 -r 20 "$PORT" send:'hello\n' close
+    assert_serving
+    if ((round == 0)); then # the first round is for what is taken once and kept
+      fds=$(fds "$SERVER_PID") rss=$(rss_kb "$SERVER_PID")
+    fi
+  done
+  wait_for 5 has_fds "$fds"
+  [[ ${SAN-} ]] || (($(rss_kb "$SERVER_PID") - rss < 256)) ||
+    complain "from $rss to $(rss_kb "$SERVER_PID") kB"
+}
+
+# K of K: a race of the server's with itself would show in some of the runs only.
+@test "short writes and EINTR: 30 of 30 runs answer 2 MB byte for byte" {
+  local run
+  seq 1000000 1249999 >"$T/sent"
+  sed "s/^/$PLUS/" "$T/sent" >"$T/expected"
+  FAULT_ENV='FAULT_SHORT=777 FAULT_FAIL=recv:EINTR:3,send:EINTR:5' start_server
+  for run in {1..30}; do
+    "$PEER" -t 60 "$PORT" echo:"$T/sent" >"$T/received"
+    same_bytes "$T/expected" "$T/received" || complain "in run $run"
+  done
+}
+
+@test "SIGTERM: 30 of 30 servers with a client in mid-conversation exit with 0 in time" {
+  local run
+  for run in {1..30}; do
+    rm -f "$T/here"
+    start_server
+    start_peer "$PORT" send:'hello\nhalf a line' line ready:"$T/here" eof
+    wait_for 5 test -e "$T/here"
+    stop_server || complain "in run $run"
+    finish_peer
+  done
+}
+
+# A server that a client floods for ten seconds waits for it, and takes no memory meanwhile.
+@test "ten seconds of a client that sends and never reads cost no memory" {
+  local before after
+  start_server
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  "$PEER" -t 30 "$PORT" flood:10 >/dev/null
+  assert_serving
+  after=$(awk '/^VmHWM:/ { print $2 }' "/proc/$SERVER_PID/status")
+  [[ ${SAN-} ]] || ((after - before < 1024)) || complain "from $before to $after kB"
+}
