@@ -1,0 +1,384 @@
+# What is 03's own: a connection that lives long, and a client that keeps many lines under way and
+# connects again. The service is judged by 03-line-service.bats, what any TCP client and server
+# have to stand by 03-tcp.bats.
+
+CHAPTER=03-long-conn
+load helpers/common
+
+# make_lines BYTES: so many (a multiple of 64) in $T/sent, random lines of 64; in $T/expected the
+# replies to them.
+make_lines() {
+  head -c "$1" /dev/urandom | base64 -w 63 | head -c "$1" >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+}
+
+# start_client [OPTION…]: in the background, with the input $T/sent.
+start_client() {
+  start_tool "${NAME:-client}" \
+    bash -c "exec timeout 30 $CLIENT \"\$@\" <\"\$0\"" "$T/sent" -p "$PORT" "$@"
+}
+
+# Its good end, with the output $T/expected.
+finish_client() {
+  NAME=client finish_peer
+  same_bytes "$T/expected" "$T/client.out"
+}
+
+# sends_and_prints [OPTION…]: the same in the foreground, under the faults of FAULT_ENV.
+sends_and_prints() {
+  client "$@" <"$T/sent" >"$T/received"
+  same_bytes "$T/expected" "$T/received"
+}
+
+# gives_up WHY VERB…: a client sends two lines to a server that does these verbs, and may not
+# connect again. It exits 1, not 141 (death by SIGPIPE), and says why.
+gives_up() {
+  local why=$1
+  shift
+  NAME=fake$((++fakes)) start_fake -- "$@"
+  run -1 --separate-stderr client -r 0 one two
+  [[ $stderr =~ ^client:.*$why ]] || complain "not '$why': $stderr"
+}
+
+# need_partition: skips the test where packets cannot be dropped.
+need_partition() {
+  need_netns
+  unshare "$NETNS" nft add table ip t 2>/dev/null ||
+    unshare "$NETNS" iptables -A INPUT -j DROP 2>/dev/null ||
+    skip 'neither nft nor iptables works in a network namespace here'
+}
+
+# cut_cables PORT PORT: no packet of theirs arrives, on neither side, and no error either.
+cut_cables() {
+  printf '%s\n' 'table ip t {' 'chain i {' 'type filter hook input priority 0' \
+    "tcp dport { $1, $2 } drop" "tcp sport { $1, $2 } drop" '}' '}' | nft -f - 2>/dev/null ||
+    iptables -A INPUT -p tcp -m multiport --ports "$1,$2" -j DROP
+}
+
+# ---- the server: one client at a time ----
+
+# listen(2): who is not accepted yet waits in the backlog, connected, and may send already.
+@test "the second client waits for the first, then it is served; of twenty none is lost" {
+  local i
+  start_server
+  start_peer "$PORT" send:'hello\n' line ready:"$T/here" until:"$T/go"
+  wait_for 5 test -e "$T/here"
+  make_lines 6400
+  start_client
+  for i in {1..20}; do
+    NAME=peer$i start_peer "$PORT" lines:"$i" ready:"$T/sent$i" lines-back:"$i" half-close eof
+    wait_for 5 test -e "$T/sent$i"
+  done
+  sleep 0.2
+  [[ ! -s $T/client.out ]]
+  touch "$T/go"
+  finish_client
+  for i in {1..20}; do
+    NAME=peer$i finish_peer
+  done
+}
+
+# ---- the server: peers that vanish without a word ----
+
+# noticed NAME: by that server, in time; -k 1 promises 3 s of silence.
+noticed() {
+  wait_for 6 grep -q 'timed out' "$T/$1.err"
+  (($(now_ms) - start > 1000 && $(now_ms) - start < 4000))
+}
+
+# tcp(7), TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT; RFC 9293, 3.8.4. There are no probes while a
+# reply waits for its acknowledgement, but retransmissions, for 15 minutes: TCP_USER_TIMEOUT; RFC
+# 5482. That line arrives while its server sleeps (SIGSTOP), so that the reply comes too late.
+partitioned() {
+  local start name ports=()
+  for name in uncut silent answering; do
+    NAME=$name start_server -k 1 -v
+    NAME=peer-$name start_peer "$PORT" send:'one\n' line ready:"$T/$name" until:"$T/go-$name" \
+      send:'two\n' ready:"$T/sent" line
+    wait_for 5 test -e "$T/$name"
+    [[ $name == uncut ]] || ports+=("$PORT")
+  done
+  kill -STOP "$SERVER_PID"
+  touch "$T/go-answering"
+  wait_for 5 test -e "$T/sent"
+  cut_cables "${ports[@]}"
+  start=$(now_ms)
+  kill -CONT "$SERVER_PID"
+  noticed silent
+  noticed answering
+  touch "$T/go-uncut" # as silent, and as long, but its kernel answered the probes
+  NAME=peer-uncut finish_peer
+}
+
+# bats test_tags=kit
+@test "a silent partition is noticed in time, also with a reply under way; a silent peer is kept" {
+  need_partition
+  run -0 netns partitioned
+}
+
+# What the kernel was asked for: strace(1). What it does: ss(8), -o.
+# bats test_tags=kit
+@test "keep-alive is on and Nagle's algorithm is off on every accepted connection" {
+  need strace ss
+  local option
+  start_server -k 7
+  start_tool strace strace -f -p "$SERVER_PID" -e trace=setsockopt -o "$T/trace"
+  wait_for 2 grep -q attached "$T/strace.err" || skip 'strace may not look into a process here'
+  start_peer "$PORT" send:'hello\n' line ready:"$T/here" silent
+  wait_for 5 test -e "$T/here"
+  run -0 ss -Htno state established "( sport = :$PORT )"
+  assert_output --regexp 'timer:\(keepalive,[67]'
+  kill "$TOOL_PID" 2>/dev/null || true
+  kill "${TOOLS[strace]}"
+  wait_for 5 not running "${TOOLS[strace]}"
+  for option in 'KEEPALIVE, \[1\]' 'TCP_KEEPIDLE, \[7\]' 'TCP_KEEPINTVL, \[7\]' \
+    'TCP_USER_TIMEOUT, \[21000\]' 'TCP_NODELAY, \[1\]'; do
+    grep -q "$option.*= 0" "$T/trace" || complain "no $option"
+  done
+}
+
+# ---- the client: many lines under way ----
+
+# A client that sends all before it reads stops for ever as soon as the buffers of both kernels are
+# full of what nobody reads. ulimit(1): it has no room for the whole file either.
+@test "client: 64 MiB through stdin come back byte for byte, with little memory" {
+  start_server
+  make_lines $((64 * 1024 * 1024))
+  ([[ ${SAN-} ]] || ulimit -v 60000; sends_and_prints)
+}
+
+# tcp(7), tcp_rmem and tcp_wmem: how much the kernel keeps for a connection, in each direction.
+small_buffers() {
+  ip link set lo mtu 1500
+  echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_rmem
+  echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem
+  start_server
+  make_lines 640000
+  sends_and_prints
+}
+
+@test "client: no deadlock where the kernel has next to no room for what is under way" {
+  need_netns
+  unshare "$NETNS" sh -c 'echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem' 2>/dev/null ||
+    skip 'the size of buffers cannot be changed here'
+  run -0 netns small_buffers
+}
+
+@test "client: no deadlock with a server that reads slowly" {
+  FAULT_ENV=FAULT_DELAY=recv:5000 start_server
+  make_lines 8000000
+  sends_and_prints
+}
+
+@test "client: no deadlock with a server that replies byte by byte" {
+  FAULT_ENV=FAULT_SHORT=1 start_server
+  make_lines 96000
+  sends_and_prints
+}
+
+@test "client: a reply that comes in pieces, and two in one piece" {
+  start_fake -- line line dribble:20:'+one\n+t' send:'wo\n+three\n' eof
+  run -0 client one two three
+  assert_output $'+one\n+two\n+three'
+}
+
+@test "client: lines of 65,536 bytes among short ones and empty ones" {
+  start_server
+  for _ in {1..40}; do
+    head -c 50000 /dev/urandom | base64 -w 0 | head -c 65535
+    printf '\n\n\nshort\n'
+  done >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+  sends_and_prints
+}
+
+@test "client: exit and q are messages when given as arguments" {
+  start_server
+  run -0 client one exit q two
+  assert_output $'+one\n+exit\n+q\n+two'
+}
+
+# pipe(7): it must neither wait for the end of its input, nor keep a reply in a buffer of stdio.
+@test "client: prints a reply before the next line is typed; a line is sent when it is complete" {
+  start_server
+  mkfifo "$T/sent"
+  start_client
+  exec 9<>"$T/sent"
+  printf 'hello\nwor' >&9
+  wait_for 5 grep -qx +hello "$T/client.out"
+  printf 'ld\nexit\n' >&9
+  NAME=client finish_peer # though its input is still open
+  exec 9>&-
+  assert_equal "$(<"$T/client.out")" $'+hello\n+world'
+}
+
+# signal(7), recv(2), send(2): EAGAIN is what a call says that may not wait.
+@test "client: writes of 1 or 7 bytes, EINTR and EAGAIN in every call: no byte lost or doubled" {
+  local faults=FAULT_FAIL=connect:EINTR:@1,poll:EINTR:2,recv:EINTR:3,recv:EAGAIN:4
+  start_server
+  make_lines 200000
+  FAULT_ENV=FAULT_SHORT=1 sends_and_prints
+  FAULT_ENV="FAULT_SHORT=7 $faults,send:EINTR:3,send:EAGAIN:4 FAULT_REPORT=$T/report" \
+    sends_and_prints
+  grep -q '^send .*failed=[0-9]\{4\}.* shortened=[0-9]\{5\}' "$T/report"
+  grep -q '^connect calls=2 failed=1' "$T/report"
+}
+
+# ---- the client: it does not take for an answer what is none ----
+
+# bats test_tags=kit
+@test "client: refused: prints what was answered, the server's words on stderr, exit 1" {
+  gives_up 'no more today' line line send:'+one\n-no more today\n' drain
+  assert_output +one
+  start_server -i 1
+  { echo one && head -c 65537 /dev/zero | tr '\0' x && echo; } >"$T/sent"
+  run -1 --separate-stderr client <"$T/sent"
+  assert_output +one
+  [[ $stderr == client:*65536* ]]
+  head -c 1000000 /dev/zero >"$T/sent"
+  run -1 --separate-stderr client <"$T/sent"
+  [[ $stderr == client:*65536* ]]
+  run -1 --separate-stderr client <>"$T/silence" # nobody types
+  [[ $stderr == client:*idle* ]]
+}
+
+# bats test_tags=kit
+@test "client: a reply that does not fit its line, or is one too many: exit 1" {
+  local reply
+  for reply in '+other\n' '+on\n' '+one more\n' 'one\n' '\n' '+two\n+one\n' '+one\n+two\n+two\n'; do
+    gives_up 'does not fit' line line send:"$reply" drain
+  done
+  gives_up 'without an end' line line fill:70000 drain
+}
+
+# bats test_tags=kit
+@test "client: the server closes or resets before every line is answered: exit 1 and the reason" {
+  gives_up closed line line close
+  gives_up closed line line send:'+one\n+tw' close
+  assert_output +one
+  gives_up ECONNRESET line line reset
+  make_lines 8000000
+  NAME=last start_fake -- recv:100000 reset
+  run -1 --separate-stderr client -r 0 <"$T/sent"
+  [[ $stderr =~ (ECONNRESET|EPIPE) ]]
+}
+
+# A write to a connection of which both ends are closed raises SIGPIPE, unless MSG_NOSIGNAL is set:
+# send(2). The server closes and resets while the client is about to send.
+# bats test_tags=kit
+@test "client: it does not die by SIGPIPE" {
+  FAULT_ENV=FAULT_DELAY=send:400000 gives_up EPIPE sleep:100 half-close sleep:50 reset
+}
+
+# ---- the client: it connects again ----
+
+@test "client: server killed, started again after 2 s: each line is answered once, in order" {
+  FAULT_ENV='FAULT_SHORT=1000 FAULT_DELAY=send:2000' start_server
+  make_lines 4000000
+  start_client
+  wait_for 5 test -s "$T/client.out"
+  stop_server 137 KILL
+  sleep 2
+  (($(wc -c <"$T/client.out") < 4000000))
+  start_server -p "$PORT"
+  finish_client
+}
+
+# The first server answers two lines and a part of the third; a second one gets the rest.
+@test "client: only lines without a complete reply are sent again" {
+  seq 4 >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+  start_fake -- line line line line send:'+1\n+2\n+3' close
+  start_client
+  NAME=fake finish_peer
+  start_tool second "$PEER" -l "$PORT" line line send:'+3\n+4\n' eof
+  finish_client
+  NAME=second finish_peer
+  assert_equal "$(tail -n +2 "$T/second.out")" $'3\n4'
+}
+
+# As the next one, but it may go on for as long as there is progress: -r 1 is enough for six times.
+@test "client: a server that closes after each reply: all lines are answered" {
+  local i
+  for i in {1..6}; do echo x; done >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+  start_fake -r 6 -- line send:'+x\n' half-close drain
+  sends_and_prints -r 1
+}
+
+@test "client: a server that closes each connection at once is not beset: -r 3 is three more" {
+  local start
+  start_fake -r 99 -- print:x close
+  start=$(now_ms)
+  run -1 --separate-stderr client -r 3 hello
+  (($(now_ms) - start >= 350))
+  assert_equal "$(tail -n +2 "$T/fake.out")" xxxx
+}
+
+# Doubling, with a random part so that clients do not come in step, a longest wait and a last try:
+# RFC 8415, 15, says it for DHCP.
+# bats test_tags=kit
+@test "client: its waits grow, vary and are bounded; after -r tries it gives up, exit 1" {
+  local name ms sum last start status waits
+  echo hello >"$T/sent"
+  start_fake -n 3 -- line close
+  start=$(now_ms)
+  for name in first second third; do
+    NAME=$name start_client -r 6
+  done
+  for name in first second third; do
+    status=0
+    wait "${TOOLS[$name]}" || status=$?
+    unset "TOOLS[$name]"
+    ((status == 1))
+    tail -n 1 "$T/$name.err" | grep -q ECONNREFUSED
+    mapfile -t waits < <(sed -n 's/.* in \([0-9]*\) ms$/\1/p' "$T/$name.err")
+    echo "${waits[*]}" | tee -a "$T/waits"
+    ((${#waits[@]} == 6))
+    sum=0 last=0
+    for ms in "${waits[@]}"; do
+      ((ms > last || ms >= 1000))
+      ((ms <= 2000 && ms >= 50))
+      sum=$((sum + ms)) last=$ms
+    done
+    (($(now_ms) - start >= sum)) # it has waited, not only said so
+  done
+  (($(sort -u "$T/waits" | wc -l) == 3))
+}
+
+# ---- other clients ----
+
+# The long connection of the Python articles: a message, its answer, until the user types `exit`.
+# (There, the newline is missing, and one recv is taken for one message.)
+@test "a client in Python that sends what is typed and prints the answer, until exit" {
+  need python3
+  start_server
+  run -0 timeout 10 python3 -c 'if True:
+    import socket, sys
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    while (message := sys.stdin.readline().strip()) != "exit":
+        client.send((message + "\n").encode())
+        print(client.recv(1024).decode(), end="")
+    client.close()
+  ' "$PORT" < <(printf '%s\n' 'Hello, Server!' 你好 exit)
+  assert_output $'+Hello, Server!\n+你好'
+}
+
+# ---- usage ----
+
+# bats test_tags=kit
+@test "a number that is none, or out of range: usage, exit 2" {
+  local bad
+  PORT=9
+  for bad in 0 86401 x '' -1; do
+    run -2 timeout 5 bash -c "$SERVER \"\$@\"" server -i "$bad"
+    assert_output --partial 'usage: server'
+  done
+  for bad in 0 32768 1s; do
+    run -2 timeout 5 bash -c "$SERVER \"\$@\"" server -k "$bad"
+  done
+  for bad in -1 1001 many; do
+    run -2 client -r "$bad" hello
+    assert_output --partial 'usage: client'
+  done
+}

@@ -1,0 +1,17 @@
+# The peers of `make bench`. One whose library is not here is not built, and the bench goes without.
+PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.c))
+
+.PHONY: bench
+bench: all $(PEERS) ## measure 03 to 06 beside libuv and others (10 minutes; QUICK=1 tries it out)
+	@tests/bench/run
+
+HEADER_peer_libuv    = uv.h
+LIBS_peer_libuv      = -luv
+HEADER_peer_libevent = event2/event.h
+LIBS_peer_libevent   = -levent
+
+build/bench/%: tests/bench/%.c util.h 04-threadpool/lines.h 06-epoll/lines.h
+	@mkdir -p $(@D)
+	@if echo '#include <$(or $(HEADER_$*),errno.h)>' | $(CC) -E - >/dev/null 2>&1; then \
+	  echo '$(TOOL) $< -o $@ -pthread $(LIBS_$*)'; $(TOOL) $< -o $@ -pthread $(LIBS_$*); \
+	else echo 'bench: $(HEADER_$*) is missing, so $* is not built (make setup)'; fi

@@ -1,0 +1,134 @@
+/* peer_libuv.c: the line service on libuv (https://docs.libuv.org), for the bench.
+ *
+ * What a careful user of the library writes: one buffer for all reads, uv_try_write first, and a
+ * queued uv_write for what the kernel does not take. The lines are those of chapter 06 (lines.h).
+ * Less than 06: no idle timeout, no limit of what is queued for a client that does not read. */
+#include "../../06-epoll/lines.h"
+#include <sys/resource.h>
+#include <uv.h>
+
+struct client {
+    uv_tcp_t tcp;
+    char *in; /* the begin of a line, or NULL */
+    size_t in_size;
+};
+struct reply { /* what the kernel did not take */
+    uv_write_t request;
+    char data[];
+};
+static char line_room[LINE_LIMIT], reply_room[REPLY_ROOM];
+
+static void on_close(uv_handle_t *handle) {
+    struct client *c = (struct client *)handle;
+    free(c->in);
+    free(c);
+}
+
+static void client_close(struct client *c) {
+    if (!uv_is_closing((uv_handle_t *)c))
+        uv_close((uv_handle_t *)c, on_close);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status) {
+    (void)status;
+    client_close((struct client *)request->handle);
+    free(request);
+}
+
+static void on_write(uv_write_t *request, int status) {
+    if (status < 0)
+        client_close((struct client *)request->handle);
+    free(request); /* the first member of struct reply */
+}
+
+/* Queues what the kernel did not take. Returns 0, or an error. */
+static int client_queue(struct client *c, const char *data, size_t size) {
+    struct reply *r = malloc(sizeof *r + size);
+    if (!r)
+        return UV_ENOMEM;
+    memcpy(r->data, data, size);
+    uv_buf_t buffer = uv_buf_init(r->data, (unsigned)size);
+    int error = uv_write(&r->request, (uv_stream_t *)c, &buffer, 1, on_write);
+    if (error)
+        free(r);
+    return error;
+}
+
+static int client_send(struct client *c, char *data, size_t size) {
+    uv_buf_t buffer = uv_buf_init(data, (unsigned)size);
+    int n = size ? uv_try_write((uv_stream_t *)c, &buffer, 1) : 0;
+    if (n < 0 && n != UV_EAGAIN)
+        return n;
+    size_t sent = n > 0 ? (size_t)n : 0;
+    return sent < size ? client_queue(c, data + sent, size - sent) : 0;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+    struct client *c = (struct client *)handle;
+    (void)suggested;
+    *buffer =
+        uv_buf_init((c->in ? c->in : line_room) + c->in_size, (unsigned)(LINE_LIMIT - c->in_size));
+}
+
+/* After the last replies: those that are queued too. */
+static void client_end(struct client *c) {
+    uv_shutdown_t *request = malloc(sizeof *request);
+    uv_read_stop((uv_stream_t *)c);
+    if (!request || uv_shutdown(request, (uv_stream_t *)c, on_shutdown) < 0) {
+        free(request);
+        client_close(c);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer) {
+    struct client *c = (struct client *)stream;
+    char *data = buffer->base - c->in_size;
+    size_t size = c->in_size + (size_t)(n > 0 ? n : 0), replies;
+    if (n <= 0) {
+        if (n < 0)
+            n == UV_EOF ? client_end(c) : client_close(c);
+        return;
+    }
+    ssize_t used = answer_lines(data, size, reply_room, &replies);
+    c->in_size = used < 0 ? 0 : size - (size_t)used;
+    if (keep_rest(&c->in, LINE_LIMIT, data + size - c->in_size, c->in_size) < 0 ||
+        client_send(c, reply_room, replies) < 0)
+        client_close(c);
+    else if (used < 0)
+        client_end(c);
+}
+
+static void on_connection(uv_stream_t *listener, int status) {
+    struct client *c = status < 0 ? NULL : calloc(1, sizeof *c);
+    if (!c)
+        return;
+    uv_tcp_init(listener->loop, &c->tcp);
+    if (uv_accept(listener, (uv_stream_t *)c) < 0) {
+        client_close(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    uv_read_start((uv_stream_t *)c, on_alloc, on_read);
+}
+
+int main(int argc, char **argv) {
+    uv_loop_t *loop = uv_default_loop();
+    struct sockaddr_in address;
+    struct rlimit files;
+    uv_tcp_t listener;
+    uv_os_fd_t fd;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    uv_ip4_addr("127.0.0.1", argc == 3 ? atoi(argv[2]) : 0, &address); /* -p PORT */
+    uv_tcp_init(loop, &listener);
+    int error = uv_tcp_bind(&listener, (struct sockaddr *)&address, 0);
+    if (!error)
+        error = uv_listen((uv_stream_t *)&listener, SOMAXCONN, on_connection);
+    if (error)
+        die(uv_strerror(error), 0);
+    signal(SIGPIPE, SIG_IGN);
+    uv_fileno((uv_handle_t *)&listener, &fd);
+    announce(fd);
+    return uv_run(loop, UV_RUN_DEFAULT);
+}

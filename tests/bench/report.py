@@ -1,0 +1,363 @@
+"""report.py FILE DIR: writes DIR/benchmarks.md and its plots from what measure.py put into FILE.
+
+Every sentence with a figure is made from the figures: run on another machine, it says other things.
+"""
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+
+with open(sys.argv[1]) as f:
+    FACTS = json.load(f)
+DIR = sys.argv[2]
+SERVERS = [(name, title) for name, title, _ in FACTS["servers"]]
+TITLE = dict(SERVERS)
+BASE = next((name for name in ("libuv", "limit", "06") if name in TITLE), SERVERS[0][0])
+CONNECTIONS = sorted({c for c, _, idle in FACTS["scenarios"] if not idle})
+FIGURES = [
+    ("cpu", "Server CPU time per request, in µs", 2),
+    ("rate", "Requests per second", 0),
+    ("p50", "Latency: half of the replies come within, in µs (p50)", 0),
+    ("p99", "Latency: 99 of 100 replies come within, in µs (p99)", 0),
+]
+
+
+# ---- figures: a median over the rounds; None where there is none ----
+
+
+def rounds(kind, scenario, server, key):
+    return {
+        row["turn"]: row[key]
+        for row in FACTS["figures"]
+        if (row["kind"], row["scenario"], row["server"]) == (kind, scenario, server) and key in row
+    }
+
+
+def median(kind, scenario, server, key):
+    values = rounds(kind, scenario, server, key)
+    return statistics.median(values.values()) if values else None
+
+
+def ratio(kind, scenario, server, key, base=BASE, base_scenario=None):
+    """To another server, or scenario, of the same round each; the median of these."""
+    ours = rounds(kind, scenario, server, key)
+    theirs = rounds(kind, base_scenario or scenario, base, key)
+    both = [ours[turn] / theirs[turn] for turn in ours if theirs.get(turn)]
+    return statistics.median(both) if both else None
+
+
+def load(connections, at_once=1, idle=0):
+    return [connections, at_once, idle]
+
+
+def cpu_ratio(scenario, server, base):
+    return ratio("load", scenario, server, "cpu", base)
+
+
+# ---- tables ----
+
+
+def number(value, digits):
+    return "{:,.{}f}".format(value, digits)
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def cell(kind, scenario, server, key, digits):
+    value = median(kind, scenario, server, key)
+    if value is None:
+        return "–"
+    times = ratio(kind, scenario, server, key)
+    return number(value, digits) + (" (%.2f)" % times if times else "")
+
+
+def load_tables(at_once):
+    scenarios = [load(c, at_once) for c in CONNECTIONS]
+    scenarios += [s for s in FACTS["scenarios"] if s[1] == at_once and s[2]]
+    head = ["connections"] + [
+        number(c, 0) + (" + %s idle" % number(idle, 0) if idle else "") for c, _, idle in scenarios
+    ]
+    for key, title, digits in FIGURES:
+        yield "#### %s" % title
+        yield table(head, [
+            [title] + [cell("load", s, name, key, digits) for s in scenarios]
+            for name, title in SERVERS
+        ])
+
+
+def other_tables():
+    memory = [
+        [title, number(n, 0)] + [cell("memory", n, name, key, 0) for key in ("new", "used")]
+        for name, title, n in FACTS["servers"] if median("memory", n, name, "new") is not None
+    ]
+    if memory:
+        yield "### Resident memory for each idle connection, in bytes"
+        yield table(["", "connections", "has said nothing", "has said a line"], memory)
+    redis = [
+        [title] + [
+            cell("redis", at_once, name, key, digits)
+            for at_once in (1, 16) for key, digits in (("cpu", 2), ("rate", 0))
+        ]
+        for name, title in SERVERS if median("redis", 1, name, "cpu") is not None
+    ]
+    if redis:
+        yield "### redis-benchmark, 50 connections"
+        yield "Somebody else's client: `redis-benchmark -t ping_inline`, one at a time, and 16."
+        yield table(["", "µs of CPU", "requests/s", "16: µs of CPU", "16: requests/s"], redis)
+
+
+# ---- what the figures say ----
+
+
+def sentences():
+    yield from about_06()
+    yield from about_05()
+    yield from about_pools()
+    yield from about_bounds()
+
+
+def about_06():
+    for at_once, what in ((1, "one request at a time"), (16, "16 at a time")):
+        parts = [
+            "%s %s µs" % (title, number(median("load", load(50, at_once), name, "cpu"), 2))
+            + (" (06 is %.2f of it)" % times if name != "06" and times else "")
+            for name, title in SERVERS
+            if name in ("06", "limit", "libuv", "libevent", "asyncio")
+            and median("load", load(50, at_once), name, "cpu")
+            for times in [cpu_ratio(load(50, at_once), "06", name)]
+        ]
+        if "06" in TITLE and parts:
+            yield "CPU time per request at 50 connections, %s: %s." % (what, "; ".join(parts))
+    for peer in ("libuv", "libevent", "asyncio"):
+        pairs = [(s, cpu_ratio(s, "06", peer)) for s in FACTS["scenarios"]]
+        pairs = [(s, times) for s, times in pairs if times]
+        dear = ["%s × %d" % (number(s[0] + s[2], 0), s[1]) for s, times in pairs if times >= 1]
+        if pairs:
+            yield "06 needs less CPU per request than %s in %d of %d columns%s." % (
+                peer, len(pairs) - len(dear), len(pairs),
+                "; not with (connections × requests at once) " + ", ".join(dear) if dear else "")
+    for s in FACTS["scenarios"]:
+        times = s[2] and ratio("load", s, "06", "cpu", "06", load(s[0], s[1]))
+        if times:
+            yield "Beside %s idle connections a request of 06 costs %.2f of what it costs alone." % (
+                number(s[2], 0), times)
+    memory = median("memory", 10000, "06", "used")
+    if memory:
+        yield "An idle connection of 06 that has said a line keeps %s bytes." % number(memory, 0)
+
+
+def about_05():
+    pairs = [(c, cpu_ratio(load(c), "05", "06")) for c in CONNECTIONS]
+    pairs = [(c, times) for c, times in pairs if times]
+    if pairs:
+        yield "CPU time per request of 05 (select) as a multiple of 06: " + ", ".join(
+            "%.2f at %s" % (times, number(c, 0)) for c, times in pairs
+        ) + " connections. Its limit is 1,024 descriptors."
+    times = cpu_ratio([50, 1, 900], "05", "06")
+    if times:
+        yield ("With 50 connections that ask and 900 that are idle it is %.2f: each call of select "
+               "walks over all of them.") % times
+
+
+def about_pools():
+    pairs = [(c, cpu_ratio(load(c), "04", "thread")) for c in CONNECTIONS]
+    pairs = [(c, times) for c, times in pairs if times]
+    if pairs:
+        yield "CPU time per request of 04 (a worker for each) against a thread each: " + ", ".join(
+            "%.2f at %s" % (times, number(c, 0)) for c, times in pairs) + " connections."
+    times = cpu_ratio(load(1000), "04", "06")
+    if times:
+        yield "At 1,000 connections the threads of 04 cost %.2f times what 06 costs." % times
+
+
+def quartile_spread(ratios):
+    first, middle, third = statistics.quantiles(ratios, n=4, method="inclusive")
+    return 100 * (third - first) / middle
+
+
+def about_bounds():
+    busy = [
+        "%d at once: server %.0f %%, client %.0f %%" % (at_once, 100 * server, 100 * min(client, 1))
+        for at_once in (1, 16)
+        for server, client in [
+            [median("load", load(50, at_once), "06", who + " busy") for who in ("server", "client")]
+        ] if server and client
+    ]
+    if busy:
+        yield ("How busy 06 and its client were at 50 connections: %s of the time. Where the "
+               "client is the busier one, it bounds requests per second and latency, and hides "
+               "what the server could do; CPU time per request does not depend on that."
+               ) % "; ".join(busy)
+    spreads = [
+        quartile_spread([ours[turn] / theirs[turn] for turn in ours if turn in theirs])
+        for s in FACTS["scenarios"] for name in TITLE if name != BASE
+        for ours, theirs in [(rounds("load", s, name, "cpu"), rounds("load", s, BASE, "cpu"))]
+        if len(set(ours) & set(theirs)) > 2
+    ]
+    if spreads:
+        yield ("The ratios of CPU time differ from round to round: the middle half of them lies "
+               "within %.0f %% in the usual cell of the tables, and within %.0f %% in the worst. A "
+               "difference smaller than that says nothing."
+               ) % (statistics.median(spreads), max(spreads))
+    if FACTS["load average"] > 0.7:
+        yield ("The machine was not idle when this began (load average %.1f): requests per second "
+               "and latency suffer from that, ratios and CPU time much less."
+               ) % FACTS["load average"]
+    if FACTS["quick"]:
+        yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
+    for row in FACTS["figures"]:
+        if "failed" in row:
+            yield "Failed: %s, %s %s, round %d: %s." % (
+                TITLE[row["server"]], row["kind"], row["scenario"], row["turn"] + 1, row["failed"])
+    for title in FACTS["missing"]:
+        yield "%s is left out: its program was not there." % title
+
+
+# ---- the machine ----
+
+
+def said(*command, pattern=r".*"):
+    """The first match in what a command prints; "unknown" without the command."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done.check_returncode()
+        return re.search(pattern, done.stdout).group(0)
+    except (OSError, AttributeError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = re.search(r"model name\s*: (.*)|$", f.read()).group(1) or os.uname().machine
+    version = r"\d[\w.~+-]*"
+    yield "date", FACTS["date"]
+    yield "commit", said("git", "describe", "--always", "--dirty", pattern=r".+")
+    yield "processor", "%s, %d cores" % (model, os.cpu_count())
+    yield "kernel", "%s %s" % (os.uname().sysname, os.uname().release)
+    yield "congestion control", said("sysctl", "-n", "net.ipv4.tcp_congestion_control")
+    yield "compiler", said(os.environ.get("CC", "cc"), "--version")
+    yield "C library", said("ldd", "--version")
+    yield "libuv", said("pkg-config", "--modversion", "libuv", pattern=version)
+    yield "libevent", said("pkg-config", "--modversion", "libevent", pattern=version)
+    yield "Python", said("python3", "--version", pattern=version)
+    yield "redis-benchmark", said("redis-benchmark", "--version", pattern=version)
+    yield "rounds", "%d, in %.0f minutes" % (FACTS["rounds"], FACTS["minutes"])
+    yield "cores", ("the server on one, its client on another" if FACTS["pinned"]
+                    else "one for both, so they take turns: requests per second mean little")
+
+
+# ---- plots ----
+
+POINTS = [1, 2, 4, 6, 8, 10, 12, 3, 14]  # no two shapes alike
+DASHES = [1, 2, 3, 4, 5, "'- . '", "'-- .'", "'.. -'", "'-----.'"]
+
+
+def plot(name, key, title, axis):
+    series, data = [], []
+    for i, (server, label) in enumerate(SERVERS):
+        points = [(c, median("load", load(c), server, key)) for c in CONNECTIONS]
+        points = ["%d %g" % point for point in points if point[1]]
+        if not points:
+            continue
+        series.append(
+            "'-' with linespoints title '%s' linecolor %d linewidth %s dashtype %s pointtype %d" % (
+                label, i + 1, 3 if server == "06" else 1.5, DASHES[i], POINTS[i]))
+        data += points + ["e"]
+    commands = """
+set terminal svg size 800,500 font 'sans-serif,14' background 'white'
+set output '%s'
+set title '%s'
+set xlabel 'connections'
+set ylabel '%s'
+set logscale xy
+set xrange [0.8:12500]
+set grid
+set key outside right
+plot %s
+""" % (os.path.join(DIR, name), title, axis, ", ".join(series))
+    subprocess.run(["gnuplot"], input=commands + "\n".join(data), text=True, check=True)
+
+
+PLOTS = [
+    ("bench-cpu.svg", "cpu", "Server CPU time per request", "µs (less is better)"),
+    ("bench-throughput.svg", "rate", "Throughput, one request at a time", "requests per second"),
+    ("bench-latency.svg", "p99", "Latency: 99 of 100 replies come within", "µs (less is better)"),
+]
+
+TEXT = """# Benchmarks
+
+Written by `make bench`; the next run overwrites it. It takes ten minutes, and asks for two cores that nobody else uses. `QUICK=1 make bench`
+only tries out whether everything works; `ONLY=06,libuv` takes these servers only, `AT=50,1000` these numbers of connections, `ROUNDS=5` more rounds.
+
+All servers do the same: each line is answered with `+` and the line. One line a server, over the number of connections:
+
+{plots}
+
+## What the figures say
+
+{sentences}
+
+## What was measured
+
+- *limit* is a bare epoll loop with nothing around it: no timeouts, no limits, no care for slow readers. It shows what the kernel costs.
+- *a thread each* starts a thread for each connection. *04 pool* has as many workers as there are connections, or it would be the wait for
+  a worker that is measured.
+- *libuv*, *libevent* and *asyncio* do the line service as a careful user of each would write it: all replies to one read in one write, no
+  Nagle algorithm, and for the first two the parser of chapter 06. They have no idle timeouts, which 06 has.
+- The client is that of chapter 06. Lines have 16 bytes, each reply is checked, and a connection sends again when it has its replies
+  (a closed loop). With 16 at a time it sends 16 lines together, and waits for all 16 replies.
+- Idle connections are held by another process. They say nothing.
+- *Server CPU time per request* is the scheduler's own account of the server's threads, user and system time together, between the
+  moment when all are connected and the last reply, divided by the requests. It is the steadiest figure on a machine that does other things too.
+- *Latency* is from the send of a batch to the arrival of the reply, as the client sees it, waiting in the client included. Connecting is
+  done before the clock starts.
+- *Memory* is the growth of the process's resident set (Rss in `/proc/PID/smaps_rollup`) by so many idle connections; what the kernel
+  keeps for a socket comes on top, for all alike. The pool's threads are counted as its clients' memory.
+- Each figure is the median of the rounds. In each round the servers take turns, 0.4 s each; the others are asleep. Before the
+  first round one client has come and gone. In brackets: the ratio to {base} in the same round (median again).
+
+| | |
+| --- | --- |
+{machine}
+
+## Tables
+
+### One request at a time
+
+{tables}
+
+### 16 requests at a time
+
+{tables16}
+
+{others}
+"""
+
+
+def main():
+    if shutil.which("gnuplot"):
+        for name, key, title, axis in PLOTS:
+            plot(name, key, title, axis)
+    else:
+        print("bench: gnuplot is missing, so the plots stay as they were", file=sys.stderr)
+    text = TEXT.format(
+        plots="\n\n".join("![%s](%s)" % (title, name) for name, _, title, _ in PLOTS),
+        sentences="\n".join("- " + sentence for sentence in sentences()),
+        machine="\n".join("| %s | %s |" % pair for pair in machine()),
+        tables="\n\n".join(load_tables(1)),
+        tables16="\n\n".join(load_tables(16)),
+        others="\n\n".join(other_tables()),
+        base=TITLE[BASE],
+    )
+    with open(os.path.join(DIR, "benchmarks.md"), "w") as f:
+        f.write(text.rstrip() + "\n")
+    print("bench: see %s/benchmarks.md" % DIR)
+
+
+main()

@@ -1,0 +1,82 @@
+#!/usr/bin/env bats
+# What the documents say is what the code and the programs do.
+# bats file_tags=docs
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+  bats_load_library bats-support
+  bats_load_library bats-assert
+  cd "$BATS_TEST_DIRNAME/.." || return 1
+}
+
+# Runs the console blocks of a document. A skipped block is told, also when the test passes.
+console() {
+  [[ -z ${SAN-} ]] || skip 'the documents show the plain programs, not instrumented ones'
+  run timeout 300 tests/bin/doc-console "$1"
+  assert_success
+  grep ': skipped: ' <<<"$output" | sed 's/^/# /' >&3 || true
+  if [[ $output == *'all of its console blocks were skipped'* ]]; then
+    skip "${lines[0]}"
+  fi
+}
+
+@test "every C snippet stands in the file it names, word for word" {
+  run tests/bin/doc-snippets README.md docs/*.md
+  assert_success
+}
+
+@test "every relative link resolves, and every heading it names is there" {
+  run tests/bin/doc-links README.md docs/*.md
+  assert_success
+}
+
+@test "no document is left out of this file" {
+  for doc in README.md docs/*.md; do
+    grep -qx "  console $doc" "$BATS_TEST_FILENAME" || fail "$doc has no console test here"
+  done
+}
+
+@test "README: its commands print what it shows" {
+  console README.md
+}
+
+@test "00-sockets: its commands print what it shows" {
+  console docs/00-sockets.md
+}
+
+@test "01-basic-tcp: its commands print what it shows" {
+  console docs/01-basic-tcp.md
+}
+
+@test "02-udp: its commands print what it shows" {
+  console docs/02-udp.md
+}
+
+@test "03-long-conn: its commands print what it shows" {
+  console docs/03-long-conn.md
+}
+
+@test "04-threadpool: its commands print what it shows" {
+  console docs/04-threadpool.md
+}
+
+@test "05-select: its commands print what it shows" {
+  console docs/05-select.md
+}
+
+@test "06-epoll: its commands print what it shows" {
+  console docs/06-epoll.md
+}
+
+@test "benchmarks: its commands print what it shows" {
+  console docs/benchmarks.md
+}
+
+@test "from-python: its commands print what it shows" {
+  console docs/from-python.md
+}
+
+@test "tools: its commands print what it shows" {
+  console docs/tools.md
+}
