@@ -22,10 +22,11 @@ PROGRAMS := $(foreach c,$(CHAPTERS),$(O)$(c)/server $(O)$(c)/client)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
+FUZZ_SECONDS ?= 60
 SHELLS    = $(wildcard tests/bin/* tests/helpers/*.bash) .ci/run
 BATS     := $(wildcard tests/*.bats)
 
-.PHONY: all help setup doctor tour test soak lint format coverage clean helpers FORCE
+.PHONY: all help setup doctor tour test soak fuzz lint format coverage clean helpers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -54,6 +55,13 @@ test-%: all helpers ## run one chapter's tests
 
 soak: all helpers ## the long runs that `make test` leaves out
 	@SAN='$(SAN)' tests/bin/run-tests $(wildcard tests/soak/*.bats)
+
+fuzz: ## attack chapter 07's room with random bytes (FUZZ_SECONDS=60; needs clang)
+	@mkdir -p build/fuzz/corpus
+	clang $(STD) $(WARN) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	  tests/fuzz/room.c -o build/fuzz/room
+	build/fuzz/room -dict=tests/fuzz/room.dict -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
+	  -timeout=10 -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
 diff-%: ## what this chapter changed against the one before
 	@tests/bin/diff-chapter $*
@@ -93,6 +101,7 @@ $(PROGRAMS): $(O)%: %.c $(BUILD)flags
 	$(COMPILE) $< -o $@ $(LDFLAGS) $(LDLIBS)
 
 $(O)04-threadpool/%: LDLIBS += -pthread
+$(O)07-chat/client: LDLIBS += -ledit
 $(BUILD)unit/%: LDLIBS += -pthread
 
 $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags

@@ -69,6 +69,10 @@ console() {
   console docs/06-epoll.md
 }
 
+@test "07-chat: its commands print what it shows" {
+  console docs/07-chat.md
+}
+
 @test "benchmarks: its commands print what it shows" {
   console docs/benchmarks.md
 }

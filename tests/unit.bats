@@ -52,6 +52,18 @@ counted() {
   run_unit load
 }
 
+@test "text: what is fit to be shown, and what can be a name" {
+  run_unit text
+}
+
+@test "room: names, who hears what, queues, history and pace, without sockets" {
+  run_unit room
+}
+
+@test "people: what the chat's client makes of the server's lines" {
+  run_unit people
+}
+
 @test "no program of tests/unit is left out here" {
   local source name
   for source in "$ROOT"/tests/unit/*.c; do

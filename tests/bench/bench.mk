@@ -2,7 +2,7 @@
 PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.c))
 
 .PHONY: bench
-bench: all $(PEERS) ## measure 03 to 06 beside libuv and others (10 minutes; QUICK=1 tries it out)
+bench: all helpers $(PEERS) ## measure 03 to 07 beside others (10 minutes; QUICK=1 tries it out)
 	@tests/bench/run
 
 HEADER_peer_libuv    = uv.h

@@ -3,7 +3,7 @@
 `make bench` builds what it needs and runs it. From the environment:
   QUICK=1          one round of few requests: tests the bench, not the servers
   ROUNDS=5         a figure is the median of so many
-  ONLY=06,libuv    only these servers
+  ONLY=06,libuv    only these servers (ONLY=chat: only chat.py)
   AT=50,1000       only these numbers of connections
 """
 import contextlib
@@ -292,4 +292,5 @@ def main():
         json.dump(facts, f, indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()

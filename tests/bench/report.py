@@ -25,6 +25,8 @@ FIGURES = [
 ]
 
 
+CHAT_HEADING = "## The chat room"  # chat_report.py writes it
+
 # ---- figures: a median over the rounds; None where there is none ----
 
 
@@ -293,7 +295,7 @@ PLOTS = [
 TEXT = """# Benchmarks
 
 Written by `make bench`; the next run overwrites it. It takes ten minutes, and asks for two cores that nobody else uses. `QUICK=1 make bench`
-only tries out whether everything works; `ONLY=06,libuv` takes these servers only, `AT=50,1000` these numbers of connections, `ROUNDS=5` more rounds.
+only tries out whether everything works; `ONLY=06,libuv` takes these servers only, `ONLY=chat` the chat room of 07, `AT=50,1000` these numbers of connections, `ROUNDS=5` more rounds.
 
 All servers do the same: each line is answered with `+` and the line. One line a server, over the number of connections:
 
@@ -340,6 +342,20 @@ All servers do the same: each line is answered with `+` and the line. One line a
 """
 
 
+def write_part(text, heading):
+    """Replaces a part of benchmarks.md: the first one (None), or the one that begins with a heading
+    and goes to the end. The other part stays as it was."""
+    name = os.path.join(DIR, "benchmarks.md")
+    old = ""
+    if os.path.exists(name):
+        with open(name) as f:
+            old = f.read()
+    first, _, chat = old.partition(CHAT_HEADING)
+    first, chat = (first, text) if heading else (text, CHAT_HEADING + chat if chat else "")
+    with open(name, "w") as f:
+        f.write((first.rstrip() + "\n\n" + chat.strip()).strip() + "\n")
+
+
 def main():
     if shutil.which("gnuplot"):
         for name, key, title, axis in PLOTS:
@@ -355,9 +371,9 @@ def main():
         others="\n\n".join(other_tables()),
         base=TITLE[BASE],
     )
-    with open(os.path.join(DIR, "benchmarks.md"), "w") as f:
-        f.write(text.rstrip() + "\n")
+    write_part(text, None)
     print("bench: see %s/benchmarks.md" % DIR)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,9 @@ all_tools() {
         'header openssl/ssl.h && header openssl/opensslv.h "OPENSSL_VERSION_MAJOR >= 3"' \
         'macro openssl/opensslv.h OPENSSL_VERSION_STR' 'chapter 08 cannot be built' \
         libssl-dev openssl-devel openssl openssl-dev openssl@3
+    tool required 'libedit headers' 'header histedit.h' \
+        'macro histedit.h LIBEDIT_MAJOR LIBEDIT_MINOR' 'chapter 07 cannot be built' \
+        libedit-dev libedit-devel libedit libedit-dev libedit
     tool required 'CUnit headers' 'header CUnit/Basic.h' 'macro CUnit/Basic.h CU_VERSION' \
         'the unit tests cannot be built' \
         libcunit1-dev CUnit-devel cunit cunit-dev cunit
@@ -97,6 +100,8 @@ all_tools() {
     tool optional 'libevent headers' 'header event2/event.h' \
         'macro event2/event.h EVENT__VERSION' 'no comparison with libevent' \
         libevent-dev libevent-devel libevent libevent-dev libevent
+    tool optional tmux 'has tmux' 'tmux -V' 'tests on a terminal are skipped' \
+        tmux tmux tmux tmux tmux
     tool optional nc 'has nc' 'nc -h' 'tests and doc sessions with nc are skipped' \
         netcat-openbsd netcat openbsd-netcat netcat-openbsd netcat
 
@@ -117,8 +122,6 @@ all_tools() {
         cppcheck cppcheck cppcheck cppcheck cppcheck
     tool ci valgrind 'has valgrind' 'valgrind --version' 'tests with valgrind are skipped' \
         valgrind valgrind valgrind valgrind valgrind
-    tool ci tmux 'has tmux' 'tmux -V' 'tests on a terminal are skipped' \
-        tmux tmux tmux tmux tmux
     tool ci ncat 'has ncat' 'ncat --version' 'tests with ncat are skipped' \
         ncat nmap-ncat nmap nmap-ncat nmap
     tool ci socat 'has socat' 'socat -V' 'tests with socat are skipped' \

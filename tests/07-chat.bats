@@ -1,0 +1,991 @@
+# Chapter 07's server: what members say and hear, and what it stands: hostile text and names, slow
+# readers, floods, faults. The client is judged by 07-client.bats, the pure parts by tests/unit.
+#
+# In most tests bash itself plays the members, through /dev/tcp: `joins ann`, `says ann hello`,
+# `hears bob 'ann: hello'`. Who hears a line must not have heard another one before it: so `hears`
+# also shows that nothing else was said. `crowd` plays many members, `peer` those without manners.
+#
+# bats file_tags=chat
+
+# shellcheck disable=SC2154 # run --separate-stderr sets stderr and stderr_lines
+CHAPTER=07-chat
+load helpers/common
+load helpers/chat
+
+teardown() {
+  all_leave
+  common_teardown
+}
+
+# server ARGUMENT…: in the foreground.
+server() {
+  eval "timeout 20 $SERVER \"\$@\""
+}
+
+# complains STATUS LINE ARGUMENT…: the server ends with that status and says that line (a regular
+# expression) on stderr, and after a usage error (2) the usage; nothing on stdout.
+complains() {
+  local want=$1 line=$2
+  shift 2
+  run "-$want" --separate-stderr server "$@"
+  refute_output
+  [[ ${stderr_lines[0]} =~ $line ]] || complain "not $line: ${stderr_lines[0]}"
+  [[ $want/${stderr_lines[1]-} == @(1/|2/usage:*) ]] || complain "$stderr"
+}
+
+# ---- what is said ----
+
+# The golden transcript: each of them hears exactly this, in this order.
+@test "two come, one renames, a private message to the old and the new name, one quits" {
+  start_server
+  comes ann
+  comes bob
+  says ann ann
+  hears ann '+welcome ann, here: ann'
+  says bob bob
+  hears bob '+welcome bob, here: ann, bob'
+  hears ann '* bob joined'
+  says ann 'hello, all'
+  hears bob 'ann: hello, all'
+  says ann '/nick eve'
+  hears ann '* ann is now known as eve'
+  hears bob '* ann is now known as eve'
+  says bob '/msg ann are you there?'
+  hears bob '-no ann here'
+  says bob '/msg eve are you there?'
+  hears bob '+sent to eve'
+  hears ann 'bob (to you): are you there?'
+  says ann '/quit good night, all'
+  hears ann '+bye'
+  is_closed ann
+  hears bob '* eve left (good night, all)'
+  says bob /who
+  hears bob '+here: bob'
+}
+
+@test "a line reaches everyone but its sender; an empty one nobody; // is a text with a slash" {
+  start_server
+  join ann bob 张三
+  says ann 'hello'
+  says ann ''
+  says ann '//etc/passwd'
+  says ann '   spaces   stay   '
+  says ann $'a\ttab'
+  for name in bob 张三; do
+    hears "$name" 'ann: hello' 'ann: /etc/passwd' 'ann:    spaces   stay   ' 'ann: a tab'
+  done
+  says 张三 '你好, ann'
+  hears ann '张三: 你好, ann'
+  hears bob '张三: 你好, ann'
+  nobody_hears_more
+}
+
+@test "/me, /who, /help, /quit without words, and a command that does not exist" {
+  start_server
+  join ann bob
+  says ann '/me waves'
+  hears bob '* ann: waves'
+  says bob /who
+  hears bob '+here: ann, bob'
+  says bob '/foo bar'
+  hears bob '-unknown command /foo, try /help'
+  says bob /help
+  says bob /who
+  local line commands=''
+  until [[ $line == +here:* ]]; do
+    next_line bob
+    line=$HEARD
+    [[ $line == +* ]] || complain "not a line of help: $line"
+    commands+=" $line"
+  done
+  for line in /who /nick /msg /me /quit; do
+    [[ $commands == *$line* ]] || complain "/help does not name $line: $commands"
+  done
+  says bob /quit
+  hears bob +bye
+  is_closed bob
+  hears ann '* bob left'
+  nobody_hears_more
+}
+
+@test "commands without what they need, and private messages to nobody, are refused, not relayed" {
+  local words
+  start_server
+  join ann bob
+  for words in /msg '/msg bob' '/msg nobody hello' /nick '/nick bob' '/nick a b' /; do
+    says ann "$words"
+    next_line ann
+    [[ $HEARD == -* ]] || complain "$words: $HEARD"
+  done
+  says ann '/msg BOB psst' # names are compared without regard to ASCII case
+  next_line ann
+  [[ $HEARD == '+sent to '[bB][oO][bB] ]]
+  hears bob 'ann (to you): psst'
+  nobody_hears_more
+}
+
+@test "a newcomer hears the last -k messages, marked as such: 20, 3, none" {
+  local k expected
+  for k in 20 3 0; do
+    NAME=server$k
+    if ((k == 20)); then start_server; else start_server -k "$k"; fi
+    join "ann$k" "bob$k"
+    for i in {1..25}; do
+      says "ann$k" "line $i"
+    done
+    hears "bob$k" "ann$k: line "{1..25}
+    says "bob$k" "/msg ann$k a secret"
+    hears "bob$k" "+sent to ann$k"
+    comes "eve$k"
+    says "eve$k" "eve$k"
+    hears "eve$k" "+welcome eve$k, here: ann$k, bob$k, eve$k"
+    for ((i = 26 - k; i <= 25; i++)); do
+      hears "eve$k" "(earlier) ann$k: line $i"
+    done
+    says "eve$k" /who
+    hears "eve$k" "+here: ann$k, bob$k, eve$k"
+  done
+}
+
+# ---- names ----
+
+# refused_name NAME…: each time with the reason; the third one is the last, and ends with end of
+# file, not with a reset, though there may be more to read (RFC 2525, 2.17).
+refused_name() {
+  comes guest
+  for name; do
+    sends guest "$name\n"
+    next_line guest
+    [[ $HEARD =~ ^-name.*[a-z]{3} ]] || complain "name $name: $HEARD"
+    is_clean "$HEARD" || complain "name $name: what is not for a terminal in $(printf %q "$HEARD")"
+  done
+  leaves guest
+}
+
+# RFC 3629 (UTF-8); ISO 6429, control functions: ESC, and C1 as one byte or as U+0080 to U+009F.
+@test "names that are refused with the reason: long, spaces, controls, forged notices, not UTF-8" {
+  local twohundred
+  printf -v twohundred '%0200d' 0
+  start_server
+  refused_name '' ' ' 'a b'
+  refused_name ' ann' 'ann ' 'a\tb'
+  refused_name "$twohundred" "${twohundred:0:33}" '\x1b[2J'
+  refused_name 'ann: hi\r' 'ann:' ':'
+  refused_name '*' '* ann left' '+welcome'
+  refused_name '-name' '/who' '(earlier)'
+  refused_name 'a\rb' 'a\x07b' 'a\x7fb'
+  refused_name 'a\x00b' 'a\x9bb' 'a\xc2\x9bb'
+  refused_name 'a\xff' '\xc0\xafann' 'ann\xe5\xbc'
+  refused_name 'a\xc2\xa0b' 'a\xe2\x80\x8bb' 'a\xe2\x80\xaeb'
+  refused_name 'a\xe3\x80\x80b' '\xef\xbb\xbfann' 'a\xe2\x81\xa6b'
+  refused_name 'a,b' ',' '\xed\xa0\x80'
+}
+
+@test "a refused name may be tried again; after the third one the server says so and closes" {
+  start_server
+  join ann
+  comes bob
+  says bob ann
+  next_line bob
+  [[ $HEARD == -name* ]]
+  says bob 'b o b'
+  next_line bob
+  [[ $HEARD == -name* ]]
+  says bob bob
+  hears bob '+welcome bob, here: ann, bob'
+  hears ann '* bob joined'
+  comes eve
+  sends eve 'ann\nANN\nann\neve\nhello\n' # more than it is going to read
+  for _ in 1 2 3; do
+    next_line eve
+    [[ $HEARD == -name* ]]
+  done
+  hears eve '-too many tries'
+  is_closed eve
+  nobody_hears_more
+}
+
+@test "names that differ in the case of ASCII letters only are the same; other letters differ" {
+  start_server
+  join ann 张三 É
+  for name in ANN aNn 张三 É; do
+    comes twin
+    says twin "$name"
+    next_line twin
+    [[ $HEARD == -name* ]] || complain "$name: $HEARD"
+    leaves twin
+  done
+  join é "$(printf '%032d' 0)" 🙂 x # 32 bytes, 4, and 1
+  says x /who
+  hears x "+here: ann, 张三, É, é, $(printf '%032d' 0), 🙂, x"
+}
+
+@test "/nick: one's own name in other case, a name that is free again; a refusal changes nothing" {
+  start_server
+  join ann bob
+  says ann '/nick Ann'
+  hears ann '* ann is now known as Ann'
+  hears bob '* ann is now known as Ann'
+  for _ in 1 2 3 4 5; do # not only three tries: who is in stays in
+    says bob '/nick ANN'
+    next_line bob
+    [[ $HEARD == -* ]]
+    says bob '/nick *'
+    next_line bob
+    [[ $HEARD == -* ]]
+  done
+  says ann '/nick eve'
+  hears ann '* Ann is now known as eve'
+  hears bob '* Ann is now known as eve'
+  says bob '/nick ann'
+  hears bob '* bob is now known as ann'
+  says bob /who
+  hears bob '+here: eve, ann'
+}
+
+# ---- what they cannot do to another one's terminal ----
+
+# xterm's control sequences: OSC 0 sets the title, CSI 2 J clears the screen; CSI is also one byte.
+@test "escape sequences, CR, NUL, DEL, C1 in any form, bidi controls: no terminal gets them" {
+  local f=$'\xef\xbf\xbd' text
+  start_server
+  join ann bob
+  while read -r text expected; do
+    sends ann "x$text\n"
+    hears bob "ann: x${expected//F/$f}"
+  done <<'END'
+\x1b]0;title\x07. F]0;titleF.
+\x1b[2J F[2J
+\x9b2J F2J
+\xc2\x9b2J F2J
+a\rbob:_hi aFbob:_hi
+a\r\r aF
+\x00a\x00 FaF
+\x7f\x08\x0b\x0c FFFF
+\xe2\x80\xaeabc\xe2\x80\xa8\xe2\x81\xa6 FabcFF
+END
+  sends ann '/me \x1b[2J\n/msg bob \x1b[2J\n/quit \x1b[2J\n'
+  hears bob "* ann: ${f}[2J" "ann (to you): ${f}[2J" "* ann left (${f}[2J)"
+  hears ann '+sent to bob' '+bye'
+  is_closed ann
+  nobody_hears_more
+}
+
+@test "what is refused is repeated without what it had for a terminal" {
+  start_server
+  join ann
+  for text in '/\x1b[2J' '/foo\x9b\xff' '/msg \x1b[2J hello' '/nick \x1b[2J' '/nick a\xff'; do
+    sends ann "$text\n"
+    next_line ann
+    [[ $HEARD == -* ]]
+    is_clean "$HEARD" || complain "$(printf %q "$HEARD")"
+  done
+}
+
+# Unicode, 3.9 "Conformance", U+FFFD substitution of maximal subparts: as Python decodes. The list
+# goes over the kinds of Markus Kuhn's "UTF-8 decoder capability and stress test".
+# bats test_tags=kit
+@test "each invalid form of UTF-8 becomes U+FFFD, as often as Unicode says; valid text stays" {
+  start_server -r 0
+  run -0 python_talk kuhn
+}
+
+# bats test_tags=kit
+@test "10,000 lines of random bytes: no control, only valid UTF-8, no line lost or split" {
+  start_server -r 0
+  run -0 python_talk random 10000
+}
+
+# ---- lines ----
+
+# A stream has no messages: what is a line is only in the bytes (chapter 03).
+@test "a line that comes a byte at a time is one line; so are three in one segment, and CR LF" {
+  start_server
+  join ann
+  start_peer "$PORT" dribble:2:'bob\nhello world\n' send:'one\ntwo\r\nthree\nhalf' \
+    ready:"$T/here" until:"$T/go" send:' a line\n' half-close eof
+  hears ann '* bob joined' 'bob: hello world' 'bob: one' 'bob: two' 'bob: three'
+  wait_for 5 test -e "$T/here"
+  touch "$T/go"
+  hears ann 'bob: half a line' '* bob left'
+  finish_peer
+}
+
+@test "name and first lines in one segment; the name alone may end with CR LF too" {
+  start_server
+  join ann
+  comes bob
+  sends bob 'bob\r\nhello\n/who\n'
+  hears bob '+welcome bob, here: ann, bob' '+here: ann, bob'
+  hears ann '* bob joined' 'bob: hello'
+}
+
+@test "2,000 bytes are a line, also if each of them becomes three; 2,001 are told the limit" {
+  local long f
+  printf -v long '%02000d' 0
+  start_server
+  join ann bob
+  says ann "$long"
+  hears bob "ann: $long"
+  f=$(printf '\xef\xbf\xbd%.0s' {1..2000})
+  sends ann "$(printf '\\x01%.0s' {1..2000})\n"
+  hears bob "ann: $f"
+  says ann "${long}0"
+  hears ann '-line of more than 2000 bytes'
+  is_closed ann
+  hears bob '* ann left (line too long)'
+  assert_alive
+}
+
+# The limit is told, and heard: a close with unread bytes would be a reset (RFC 2525, 2.17).
+@test "1 MB without a newline: told the limit, cut off; it costs no memory" {
+  local before
+  start_server
+  join ann
+  before=$(rss_kb "$SERVER_PID")
+  start_peer "$PORT" send:'bob\n' line fill:1000000
+  hears ann '* bob joined' '* bob left (line too long)'
+  finish_peer || true # it may be cut off in the middle
+  start_peer "$PORT" fill:4000 line eof # no name was ever that long
+  finish_peer
+  grep -q '^-' "$T/peer.out"
+  [[ ${SAN-} ]] || (($(rss_kb "$SERVER_PID") - before < 1024))
+  start_peer "$PORT" send:'eve\n' line fill:2100 line eof
+  finish_peer
+  grep -qx -- '-line of more than 2000 bytes' "$T/peer.out"
+  hears ann '* eve joined' '* eve left (line too long)'
+}
+
+# ---- many ----
+
+@test "100 say a line at the same time: each is heard once by all, in the same order" {
+  start_server -m 200
+  "$CROWD" "$PORT" talk 100 1 30
+}
+
+@test "five say 2,000-byte lines in pieces: none is mixed with another one's" {
+  start_server -r 0
+  "$CROWD" "$PORT" talk 5 40 2001
+}
+
+# 8 MB and more, and what came before the FIN is heard: nothing is lost at the end.
+@test "8 MB are heard byte for byte" {
+  start_server -r 0
+  "$CROWD" "$PORT" talk 1 5000 1700
+}
+
+# It counts as reset whatever ends a connection other than a FIN.
+@test "100 leave at the same instant by a reset: the others are told of each" {
+  start_server -m 200
+  "$CROWD" "$PORT" reset 100
+  assert_serving
+}
+
+# listen(2): the backlog.
+@test "200 come at once, each is welcomed, and hears who comes after it" {
+  start_server
+  "$CROWD" "$PORT" join 200
+}
+
+@test "how they leave: quit, end of file, reset" {
+  start_server
+  join ann
+  "$PEER" "$PORT" send:'bob\n' line half-close eof >/dev/null
+  hears ann '* bob joined' '* bob left'
+  "$PEER" "$PORT" send:'bob\n' line close >/dev/null
+  hears ann '* bob joined' '* bob left'
+  "$PEER" "$PORT" send:'bob\n' line reset >/dev/null
+  hears ann '* bob joined' '* bob left (connection lost)'
+  "$PEER" "$PORT" send:'bob\nhello\n/quit\nno more\n' half-close eof >"$T/out"
+  hears ann '* bob joined' 'bob: hello' '* bob left'
+  assert_equal "$(<"$T/out")" $'+welcome bob, here: ann, bob\n+bye'
+  "$PEER" "$PORT" send:'bob\nlast words\nhalf a line' half-close eof >/dev/null
+  hears ann '* bob joined' 'bob: last words' '* bob left'
+  nobody_hears_more
+}
+
+# bats test_tags=kit
+@test "-m: one more than that is told that the room is full; who leaves makes room" {
+  start_server -m 3
+  join ann bob
+  comes eve # counts without a name too
+  says eve eve
+  hears eve '+welcome eve, here: ann, bob, eve'
+  run -0 "$PEER" "$PORT" send:'too late\n' line eof
+  assert_output '-the room is full (3)'
+  hears bob '* eve joined'
+  leaves bob
+  hears eve '* bob left'
+  run -0 "$PEER" "$PORT" send:'in time\nbob2\n' line line
+  assert_line --index 1 '+welcome bob2, here: ann, eve, bob2'
+}
+
+# ---- who does not read, who says too much, who says nothing ----
+
+# tcp(7), flow control: the kernel holds some for who does not read, then the server does, to a
+# limit.
+@test "one never reads, another floods: he is cut off, the others lose nothing; no memory grows" {
+  local before
+  start_server -r 0
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  "$CROWD" "$PORT" flood 60000
+  [[ ${SAN-} ]] || (($(peak_kb "$SERVER_PID") - before < 1024)) ||
+    complain "from $before to $(peak_kb "$SERVER_PID") kB"
+  assert_serving
+}
+
+# In a network whose kernel holds next to nothing (tcp_wmem, tcp_rmem: tcp(7)) what is on the way
+# to who does not read is what the server holds: 256 KiB, and in that what a line costs beside its
+# bytes.
+slow_one_is_cut_at() {
+  local bytes
+  declare -gA MEMBERS=() # netns starts another bash
+  sysctl -qw net.ipv4.tcp_wmem='4096 4096 4096' net.ipv4.tcp_rmem='4096 4096 4096'
+  start_server -r 0
+  join mute ann bob
+  for ((bytes = 0; bytes < 600000; bytes += 2005)); do
+    says ann "$(printf '%02000d' "$bytes")"
+    next_line bob
+    [[ $HEARD == '* mute left (too slow)' ]] && break
+  done
+  echo "cut off after $bytes bytes"
+  ((bytes > $1 && bytes < $2))
+}
+
+# bats test_tags=kit
+@test "who does not read is cut off with 256 KiB on the way to him, and the others are told" {
+  need sysctl
+  netns slow_one_is_cut_at 230000 290000
+}
+
+# bats test_tags=kit
+@test "20 lines a second, after 40 at once: the rest waits, none is lost, others are not delayed" {
+  local start i=0
+  start_server
+  join ann bob eve
+  start=$(now_ms)
+  sends ann "$(printf 'line %s\\n' {1..70})"
+  says eve 'me too'
+  while next_line bob && [[ $HEARD != 'eve: me too' ]]; do
+    i=$((i + 1))
+    [[ $HEARD == "ann: line $i" ]]
+  done
+  ((i < 60)) || complain "$i lines of a flood came first"
+  while ((i++ < 70)); do
+    hears bob "ann: line $i"
+  done
+  (($(now_ms) - start > 1000)) || complain "70 lines in $(($(now_ms) - start)) ms"
+  (($(now_ms) - start < 10000))
+  says bob /who
+  hears bob '+here: ann, bob, eve'
+}
+
+# bats test_tags=kit
+@test "what waits for its turn is heard though its sender has left; it costs no processor time" {
+  start_server -r 5
+  join ann
+  start_peer "$PORT" send:"bob\n$(printf '%s\\n' {1..20})" half-close eof
+  hears ann '* bob joined' "bob: "{1..10}
+  assert_not_spinning
+  hears ann "bob: "{11..20} '* bob left'
+  finish_peer
+}
+
+# bats test_tags=kit
+@test "a flood waits in its own socket: it costs no memory, and a fresh client is served" {
+  local before accepted
+  start_server
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  start_peer "$PORT" flood:1
+  assert_serving
+  finish_peer
+  [[ ${SAN-} ]] || (($(rss_kb "$SERVER_PID") - before < 1024))
+  assert_serving
+}
+
+# bats test_tags=kit
+@test "-r 0: no limit; -r 200: 400 at once" {
+  start_server -r 0
+  "$CROWD" -t 15 "$PORT" talk 1 500 20 # and not 23 s
+  NAME=second start_server -r 200
+  "$CROWD" -t 12 "$PORT" talk 1 400 20 # and not 18 s
+}
+
+# Both are about ten seconds of silence.
+@test "without a name: told and closed after 10 s, 200 of them; a silent member stays" {
+  local start
+  start_server
+  join ann bob
+  start=$(now_ms)
+  start_peer -n 197 "$PORT" line closed:13000
+  NAME=half start_peer -n 3 "$PORT" send:'half a na' line closed:13000
+  says ann 'is anybody there?' # who has no name hears nothing
+  hears bob 'ann: is anybody there?'
+  finish_peer
+  NAME=half finish_peer
+  (($(now_ms) - start >= 9000 && $(now_ms) - start < 13000))
+  (($(grep -cx -- '-no name within 10 seconds' "$T/peer.out") == 197))
+  (($(grep -cx -- '-no name within 10 seconds' "$T/half.out") == 3))
+  sleep 1
+  says ann 'still here'
+  hears bob 'ann: still here'
+  nobody_hears_more
+}
+
+@test "silent members, and those without a name, take no processor time" {
+  start_server
+  join ann bob
+  start_peer -n 10 "$PORT" ready:"$T/here" silent
+  wait_for 5 test -e "$T/here"
+  assert_not_spinning
+}
+
+keep_alive_runs() {
+  ss -tno state established "sport = :$PORT" | grep -q 'timer:(keepalive'
+}
+
+# tcp(7), SO_KEEPALIVE: a peer whose power was cut says nothing; only the kernel can notice.
+@test "a silent member is asked by TCP keep-alive whether he is still there" {
+  need ss
+  start_server
+  join ann
+  wait_for 5 keep_alive_runs
+}
+
+# ---- clients of all kinds ----
+
+# Of the Python articles: the first recv is the name to be confirmed, then text.
+@test "nc and a Python client are full members" {
+  need nc python3
+  start_server
+  join ann
+  mkfifo "$T/bob.in"
+  start_tool bob sh -c 'exec nc 127.0.0.1 "$1" <"$2"' sh "$PORT" "$T/bob.in"
+  exec {BOB}>"$T/bob.in"
+  echo bob >&"$BOB"
+  hears ann '* bob joined'
+  start_tool eve python3 -u -c 'if True:
+    import socket, sys
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    s.sendall("伊芙\n".encode())
+    print(s.recv(1024).decode(), end="")
+    s.sendall("hello from Python\n".encode())
+    while True:
+        data = s.recv(1024)
+        if not data:
+            break
+        print(data.decode(), end="")
+  ' "$PORT"
+  hears ann '* 伊芙 joined' '伊芙: hello from Python'
+  says ann 'hello, both'
+  echo 'hello from nc' >&"$BOB"
+  hears ann 'bob: hello from nc'
+  wait_for 5 grep -qx 'bob: hello from nc' "$T/eve.out"
+  wait_for 5 grep -qx 'ann: hello, both' "$T/bob.out"
+  assert_equal "$(<"$T/bob.out")" "+welcome bob, here: ann, bob
+* 伊芙 joined
+伊芙: hello from Python
+ann: hello, both"
+  assert_equal "$(tail -n 2 "$T/eve.out" | sort)" $'ann: hello, both\nbob: hello from nc'
+  exec {BOB}>&-
+}
+
+# ---- clients that come and go ----
+
+# accept(2): a client may be gone before it is accepted. nmap(1): -sT connects and closes.
+@test "a port scan, connect and close, connect and reset, and 60 kB and reset do no harm" {
+  start_server
+  "$PEER" -r 20 "$PORT" close
+  "$PEER" -r 20 "$PORT" reset
+  "$PEER" -r 10 "$PORT" send:'bob\n' lines:3750 reset
+  "$PEER" -r 10 "$PORT" fill:60000 reset
+  if command -v nmap; then
+    timeout 20 nmap -n -Pn -sT -p "$PORT" 127.0.0.1 | grep "^$PORT/tcp *open"
+  fi
+  assert_serving
+}
+
+# send(2), EPIPE: SIGPIPE, unless MSG_NOSIGNAL is given; here to those who do not read any more.
+@test "members that vanish while others talk do no harm: no death by SIGPIPE" {
+  FAULT_ENV='FAULT_SHORT=10 FAULT_DELAY=send:200' start_server -r 0
+  start_tool talker "$PEER" -t 15 "$PORT" send:'ann\n' line lines:3000 ready:"$T/said" until:"$T/go"
+  "$PEER" -r 30 "$PORT" send:'bob\nhello\n' line gone
+  "$PEER" -n 20 -r 5 "$PORT" send:'\n' reset
+  "$PEER" -r 30 "$PORT" send:'bob\n/who\n/who\n' reset
+  assert_serving
+}
+
+@test "500 times connect, name, say, close, and 500 resets: no descriptor and no memory is kept" {
+  local before rss
+  start_server -r 0
+  assert_serving
+  before=$(fds "$SERVER_PID") rss=$(rss_kb "$SERVER_PID")
+  "$PEER" -r 500 "$PORT" send:'bob\nhello\n' close
+  "$PEER" -r 250 "$PORT" send:'bob\nhello\nhalf a line' reset
+  "$PEER" -r 250 "$PORT" reset
+  assert_serving
+  wait_for 5 has_fds "$before"
+  [[ ${SAN-} ]] || (($(rss_kb "$SERVER_PID") - rss < 512))
+}
+
+# ---- what fails ----
+
+# signal(7), "Interruption of system calls"; "ready" is a hint, and EAGAIN may follow.
+@test "EINTR and EAGAIN at every call, short writes: nothing is lost, doubled or mixed" {
+  local call limit
+  for limit in 1 7; do
+    rm -f "$T/report"
+    NAME=server$limit
+    FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=$limit FAULT_FAIL=epoll_wait:EINTR:3,\
+accept:EAGAIN:2,accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" \
+      start_server -r 0
+    "$CROWD" "$PORT" talk 5 20 $((limit * 40))
+    "$CROWD" "$PORT" reset 20
+    stop_server
+    for call in epoll_wait accept recv send; do
+      (($(happened "$call" failed) > 10)) || complain "$call: $(happened "$call" failed)"
+    done
+    (($(happened send shortened) > 1000))
+  done
+}
+
+# malloc(3), ENOMEM: for a connection, a message, a queue. It costs that client, or that line.
+# bats test_tags=kit
+@test "malloc fails, for each Kth call: members may be lost, the server and the room stay" {
+  [[ ${SAN-} != *address* ]] || skip 'a sanitizer has a malloc of its own'
+  local i good=0 k
+  for k in 3 5 7 11; do
+    rm -f "$T/report"
+    NAME=server$k
+    FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=9 FAULT_FAIL=malloc:ENOMEM:$k" \
+      start_server -r 0 -k 0
+    for i in {1..20}; do
+      run "$PEER" -t 5 -n 2 "$PORT" send:"ann$i\nann\nann2\nhello\nhalf" send:' a line\n/who\n' \
+        half-close eof
+      run "$PEER" -t 5 "$PORT" send:'bob\n/who\n' half-close eof
+      [[ $output != *+here:* ]] || good=$((good + 1))
+    done
+    stop_server
+    (($(happened malloc failed) > 10))
+  done
+  ((good > 10)) || complain "only $good were served"
+}
+
+# epoll_ctl(2), ENOMEM, ENOSPC: it costs the start, or one connection.
+# bats test_tags=kit
+@test "epoll_ctl fails once, at any call: it costs the start or a member, and nothing else" {
+  local k NAME lost=0
+  for k in {1..12}; do
+    NAME=server$k
+    if ! FAULT_ENV="FAULT_SHORT=3 FAULT_FAIL=epoll_ctl:ENOMEM:@$k,accept:EMFILE:@2" \
+      start_server 2>/dev/null; then
+      grep -q '^server: .* (ENOMEM)$' "$T/$NAME.err"
+      stop_server 1 0
+      continue
+    fi
+    for _ in 1 2; do
+      "$PEER" -t 5 "$PORT" send:'hello\n' line 2>/dev/null || lost=$((lost + 1))
+    done
+    assert_serving
+    stop_server
+  done
+  ((lost > 0 && lost <= 8))
+}
+
+# accept(2), ERRORS: each of these is about one connection, or is over in a moment.
+@test "accept fails with seven errors, one after the other: the server goes on" {
+  local faults='' error k=0
+  for error in ECONNABORTED EMFILE ENFILE EINTR ENETDOWN ENOMEM ENOBUFS; do
+    faults+=,accept:$error:@$((++k))
+  done
+  FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=${faults#,}" start_server
+  assert_serving
+  "$PEER" -t 5 "$PORT" send:'hello\n' line
+  stop_server
+  (($(happened accept failed) == 7))
+}
+
+# getrlimit(2), RLIMIT_NOFILE.
+@test "40 descriptors, 60 clients: alive, under 5 % CPU, and each is served in the end" {
+  LIMIT_FDS=40 start_server
+  start_peer -n 60 "$PORT" ready:"$T/here" until:"$T/go" half-close eof
+  wait_for 5 test -e "$T/here"
+  assert_not_spinning
+  assert_alive
+  touch "$T/go"
+  finish_peer
+  assert_serving
+}
+
+# fiu-run(1) lets one in twenty of all network calls fail, each time with another error.
+@test "random errors of network calls end connections, never the server" {
+  need fiu-run
+  [[ -z ${SAN-} ]] || skip "fiu's preload library crashes what a sanitizer has instrumented"
+  local good=0 bad=0 NAME
+  SERVER="fiu-run -x -c 'enable_random name=posix/io/net/*,probability=0.05' $SERVER"
+  for NAME in first second third fourth fifth; do
+    start_server 2>/dev/null && break
+    stop_server 1 0 # at its start it may give up, and then it says so
+  done
+  for _ in {1..60}; do
+    if "$PEER" -t 5 "$PORT" send:'hello\n' line half-close eof; then
+      good=$((good + 1))
+    else
+      bad=$((bad + 1))
+    fi
+  done
+  ((good > 0 && bad > 0))
+  stop_server
+}
+
+# signal(7): SIGCONT ends epoll_wait with EINTR, without any handler.
+@test "stopped and continued (SIGSTOP, SIGCONT), under load too: nothing is lost" {
+  start_server -r 0
+  join ann bob
+  kill -STOP "$SERVER_PID"
+  says ann 'while you were asleep'
+  kill -CONT "$SERVER_PID"
+  hears bob 'ann: while you were asleep'
+  leaves ann
+  leaves bob
+  start_tool crowd "$CROWD" "$PORT" talk 20 50 100
+  for _ in {1..20}; do
+    kill -STOP "$SERVER_PID"
+    kill -CONT "$SERVER_PID"
+    sleep 0.01
+  done
+  NAME=crowd finish_peer
+}
+
+# ---- the end ----
+
+@test "SIGTERM and SIGINT: everyone is told, then end of file; exit 0 within 2 s" {
+  local signal
+  for signal in TERM INT; do
+    start_server
+    join ann bob
+    comes nobody
+    says ann 'last words'
+    hears bob 'ann: last words'
+    kill -s "$signal" "$SERVER_PID"
+    hears ann '* server is closing'
+    hears bob '* server is closing'
+    is_closed ann
+    is_closed bob
+    is_closed nobody
+    stop_server 0 0
+    start_server
+    stop_server 0 "$signal" # with nobody there
+  done
+}
+
+# The crowd's member leaves its socket unread for a moment, with more in it than the kernel holds.
+@test "SIGTERM: what is queued for a slow reader is flushed, if he reads within 2 s" {
+  FAULT_ENV='FAULT_SHORT=1000 FAULT_DELAY=send:1000' start_server -r 0
+  start_peer "$PORT" send:'slow\n' line ready:"$T/here" until:"$T/go" eof
+  wait_for 5 test -e "$T/here"
+  join ann
+  says ann "$(printf '%01900d\n' {1..100})"
+  says ann /who
+  next_line ann
+  kill "$SERVER_PID"
+  touch "$T/go"
+  hears ann '* server is closing'
+  stop_server 0 0
+  finish_peer # it fails if there was a reset
+  (($(grep -cxE 'ann: [0-9]{1900}' "$T/peer.out") == 100))
+  assert_equal "$(tail -n 1 "$T/peer.out")" '* server is closing'
+}
+
+@test "SIGTERM: exit 0 within 2 s though one never reads and one never stops talking" {
+  start_server -r 0
+  start_peer "$PORT" send:'mute\n' line ready:"$T/here" silent
+  mkfifo "$T/talk"
+  start_tool yes sh -c 'echo bob; exec yes >"$1"' sh "$T/talk"
+  start_tool talker "$PEER" "$PORT" echo:"$T/talk"
+  wait_for 5 test -e "$T/here"
+  sleep 0.3
+  stop_server
+}
+
+# RFC 2525, 2.17: close(2) with input unread, or input after it, is answered with a reset, and that
+# destroys the last words on their way. So a server reads on for a while.
+# no_resets: runs in a network of its own, where nobody else is reset.
+no_resets() {
+  local before
+  start_server -m 2
+  before=$(nstat -asz TcpOutRsts)
+  "$PEER" "$PORT" send:'*\n+\n-\nand\nmore\n' eof send:'late words\n' half-close >"$T/refused"
+  "$PEER" "$PORT" send:'ann\n' line fill:5000 eof send:'late words\n' half-close >"$T/long"
+  "$PEER" "$PORT" send:'ann\n/quit\nand\nmore\n' eof send:'late words\n' half-close >"$T/quit"
+  "$PEER" -n 2 "$PORT" ready:"$T/here" until:"$T/go" half-close eof &
+  wait_for 5 test -e "$T/here"
+  "$PEER" "$PORT" send:'eve\nmore\n' eof send:'late words\n' half-close >"$T/full"
+  touch "$T/go"
+  wait $!
+  start_peer "$PORT" send:'ann\n' line ready:"$T/in" eof send:'late words\n' half-close
+  wait_for 5 test -e "$T/in"
+  stop_server
+  finish_peer
+  grep -q 'too many tries' "$T/refused"
+  grep -qx -- '-line of more than 2000 bytes' "$T/long"
+  grep -qx '+bye' "$T/quit"
+  grep -qx -- '-the room is full (2)' "$T/full"
+  grep -qxF '* server is closing' "$T/peer.out"
+  [[ $(nstat -asz TcpOutRsts) == "$before" ]]
+}
+
+# bats test_tags=kit
+@test "last words arrive: what is said after them is read, not answered with a reset" {
+  need nstat
+  netns no_resets
+}
+
+# socket(7), SO_REUSEADDR: bind fails without it while connections of the last run linger on.
+@test "restart on the same port at once, though members were connected" {
+  start_server
+  join ann bob
+  stop_server
+  start_server -p "$PORT"
+  assert_serving
+}
+
+# ---- who judges ----
+
+# fake_room HOW: a room in Python that does one thing wrong, once, to one member.
+fake_room() {
+  NAME=fake-$1
+  start_tool "$NAME" timeout 20 python3 -c 'if True:
+    import selectors, socket, sys
+    how, names, rests, late, said = sys.argv[1], {}, {}, {}, 0
+    listener = socket.create_server(("127.0.0.1", 0))
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+
+    def deliver(to, line):
+        wrong = said == 35 and names[to] == b"m2"
+        line += late.pop(to, b"")
+        if wrong and how == "order":
+            late[to], line = line, b""
+        line = {"lost": b"", "twice": line * 2, "cut": line[:9] + b"\n" + line[9:], "flip":
+                line.replace(b"k", b"K")}.get(how, line) if wrong else line
+        to.sendall(line)
+
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                selector.register(listener.accept()[0], selectors.EVENT_READ)
+                continue
+            data = key.fileobj.recv(65536)
+            if not data:
+                selector.unregister(key.fileobj)
+                names.pop(key.fileobj, None)
+                key.fileobj.close()
+            *lines, rests[key.fileobj] = (rests.get(key.fileobj, b"") + data).split(b"\n")
+            for line in lines:
+                new = key.fileobj not in names
+                said += not new
+                for to in names:
+                    if to is not key.fileobj:
+                        deliver(to, b"* %b joined\n" % line if new else
+                                b"%b: %b\n" % (names[key.fileobj], line))
+                if new:
+                    names[key.fileobj] = line
+                    key.fileobj.sendall(b"+welcome %b, here: %b\n" % (line, line))
+  ' "$1"
+  await_port "$NAME" "$TOOL_PID"
+}
+
+# bats test_tags=kit
+@test "crowd finds what a room does wrong: a line lost, doubled, cut, changed, out of order" {
+  need python3
+  local how
+  fake_room nothing
+  "$CROWD" "$PORT" talk 6 10 60
+  for how in lost twice cut flip order; do
+    fake_room "$how"
+    run -1 "$CROWD" -t 5 "$PORT" talk 6 10 60
+    echo "$output"
+    [[ $output == *'crowd: talk: m2 '* ]]
+  done
+}
+
+# ---- options ----
+
+# bats test_tags=kit
+@test "a port that is taken: the second server says so and exits 1, the first is unharmed" {
+  start_server
+  complains 1 "^server: bind 127\.0\.0\.1:$PORT: Address (already )?in use \(EADDRINUSE\)$" \
+    -p "$PORT"
+  assert_serving
+}
+
+# bats test_tags=kit
+@test "-h: the usage with every option on stdout, exit 0" {
+  local option
+  run -0 --separate-stderr server -h
+  assert_equal "$stderr" ''
+  for option in a p m r k v; do
+    assert_output --regexp "\\[?-${option}[] ]"
+  done
+  assert_output --partial 9007
+}
+
+# bats test_tags=kit
+@test "what cannot be understood: one line, the usage, exit 2" {
+  local words
+  complains 2 '^server: ' word
+  complains 2 '-- .?[xz]' -x
+  for words in -p70000 -p-1 -m0 -mx -r-1 -rx -kx -k-1 -p -k1.5; do
+    complains 2 "^(.*/)?server: .*-?.*${words:1:1}" "$words"
+  done
+}
+
+# bats test_tags=kit
+@test "-a: ::1, and :: for both families; port 9007 is the default" {
+  grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null || skip 'no IPv6 here'
+  NAME=six start_server -a ::1
+  assert_equal "$(<"$T/six.out")" "listening on [::1]:$PORT"
+  NAME=six assert_serving -a ::1
+  start_server -a ::
+  assert_serving -a ::1
+  assert_serving -a 127.0.0.1
+}
+
+# bats test_tags=kit
+@test "-v: who came and went, a line each, in numbers, without control characters; else quiet" {
+  local name
+  for name in quiet loud; do
+    NAME=$name
+    if [[ $name == loud ]]; then start_server -v; else start_server; fi
+    run "$PEER" "$PORT" send:'ann\nhello\n' line half-close eof
+    run "$PEER" "$PORT" send:'\x1b[2J\nann\x9b\na b\n' line half-close eof
+    run "$PEER" "$PORT" send:'bob\n/quit \x1b[2J\n' line eof
+    stop_server
+  done
+  [[ ! -s $T/quiet.err ]]
+  (($(grep -cE '^127\.0\.0\.1:[0-9]+ ' "$T/loud.err") >= 6))
+  run ! grep -vE '^127\.0\.0\.1:[0-9]+ ' "$T/loud.err"
+  is_clean "$(<"$T/loud.err")"
+}
+
+# ---- memory ----
+
+# valgrind(1)
+@test "valgrind finds nothing: no bad access, no leak, no descriptor left open" {
+  need valgrind
+  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
+  local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
+  START_WITHIN=20 STOP_WITHIN=20 SERVER="$valgrind --error-exitcode=99 $SERVER"
+  start_server -r 0
+  hostile_set
+  "$CROWD" -t 60 "$PORT" talk 10 5 300
+  join ann bob
+  says ann hello
+  stop_server
+  run grep -Ev 'FILE DESCRIPTORS: 3 open|^==[0-9]+== *$' "$T/server.err"
+  refute_output
+}

@@ -1,0 +1,124 @@
+"""chat_report.py FILE DIR: writes the chat room's part of DIR/benchmarks.md from what chat.py put
+into FILE. As in report.py, every sentence with a figure is made from the figures."""
+from report import CHAT_HEADING, FACTS, SERVERS, TITLE, machine, median, number, ratio, table
+from report import write_part
+
+MANY, FLOOD = FACTS["many"], FACTS["flood"]
+PEERS = [name for name in ("naive", "ncat") if name in TITLE]
+BATCHES = (1, 10)
+
+
+def cell(kind, scenario, server, key, digits):
+    value = median(kind, scenario, server, key)
+    return "–" if value is None else number(value, digits)
+
+
+def load_cell(server, batch):
+    times = ratio("chat", batch, server, "cpu")
+    text = cell("chat", batch, server, "cpu", 2)
+    return text + (" (%.2f)" % times if times else "")
+
+
+def sentences():
+    for batch, what in ((1, "One line at a time"), (10, "In batches of ten")):
+        for peer in PEERS:
+            times = ratio("chat", batch, "07", "cpu", peer)
+            if times:
+                yield "%s, 07 needs %.2f of the CPU time of %s for a line that one member hears." % (
+                    what, times, TITLE[peer])
+    memory = median("memory", MANY, "07", "bytes")
+    if memory is not None:
+        yield "A silent member of 07 costs %s bytes." % number(memory, 0)
+    usual = median("broadcast", MANY, "07", "usual")
+    if usual is not None:
+        yield "%s people are connected to 07 after %s ms; a line reaches %s others in %s ms, at best in %s ms." % (
+            number(MANY, 0), cell("join", MANY, "07", "connected", 0), number(MANY - 1, 0),
+            number(usual, 1), cell("broadcast", MANY, "07", "fastest", 1))
+    slowest = median("flood", FLOOD, "07", "slowest")
+    if slowest is not None:
+        yield ("While one says %s lines to one who never reads and three who do, two of these "
+               "exchange %s lines, the slowest in %s ms; the server grows by %s KiB.") % (
+            number(FLOOD, 0), cell("flood", FLOOD, "07", "exchanged", 0), number(slowest, 0),
+            number(median("flood", FLOOD, "07", "growth") / 1024, 0))
+    if FACTS["load average"] > 0.7:
+        yield ("The machine was not idle when this began (load average %.1f): times suffer from "
+               "that, ratios of CPU time much less.") % FACTS["load average"]
+    if FACTS["quick"]:
+        yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
+    for row in FACTS["figures"]:
+        if "failed" in row:
+            yield "Failed: %s, %s %s, round %d: %s." % (
+                TITLE[row["server"]], row["kind"], row["scenario"], row["turn"] + 1, row["failed"])
+    for title in FACTS["missing"]:
+        yield "%s is left out: its program was not there." % title
+
+
+COLUMNS = [
+    ("memory", "bytes", "bytes a silent member", 0),
+    ("join", "connected", "ms: all connected", 0),
+    ("join", "welcomed", "ms: all welcomed", 0),
+    ("broadcast", "usual", "ms: a line heard by all", 1),
+    ("broadcast", "fastest", "ms: at best", 1),
+]
+
+TEXT = """{heading}
+
+`ONLY=chat make bench` measures only this part, in three minutes.
+
+### What the figures say
+
+{sentences}
+
+### What was measured
+
+- *naive* is a chat room as it is often written: `poll`, and one write to each receiver for each message (tests/bench/peer_naive.c). It has no
+  limits, no history, no care for slow readers or for what people say. *ncat* is `ncat --chat`, which has neither names nor limits.
+- CPU time is the scheduler's account of the server, divided by the lines that its members heard: {receivers} members hear what one says, lines
+  of 90 bytes. *One at a time*: the next line is said when all have heard the last one. *Ten*: ten lines leave in one write.
+- All lines are checked (tests/helpers/crowd.c). For 07 the limit of lines a second is off (`-r 0`); everything else is as always.
+- Memory is the growth of the resident set by {silent} members who came one after the other, and say nothing.
+- *All welcomed*: each of {many} has come, is told so, and has heard of all who came after it: about {notices} lines.
+- In the flood the line goes from one who hears all of the flood to another one who does, every 10 ms.
+- Each figure is the median of {rounds} rounds in which the servers take turns, each started anew. In brackets: the ratio to {base} in the same round.
+
+| | |
+| --- | --- |
+{machine}
+
+### CPU time for each line heard, in µs
+
+{load}
+
+### {many} people
+
+{people}
+"""
+
+# The libraries that only the other part uses are not of interest here.
+SKIP = ("libuv", "libevent", "redis-benchmark", "rounds")
+
+
+def main():
+    people = [
+        [title] + [cell(kind, MANY, name, key, digits) for kind, key, _, digits in COLUMNS]
+        for name, title in SERVERS if median("join", MANY, name, "welcomed") is not None
+    ]
+    text = TEXT.format(
+        heading=CHAT_HEADING,
+        sentences="\n".join("- " + sentence for sentence in sentences()),
+        machine="\n".join("| %s | %s |" % pair for pair in machine() if pair[0] not in SKIP),
+        load=table(["", "one at a time", "ten"], [
+            [title] + [load_cell(name, batch) for batch in BATCHES] for name, title in SERVERS
+        ]),
+        people=table([""] + [title for _, _, title, _ in COLUMNS], people),
+        many=number(MANY, 0),
+        notices=number(MANY * (MANY + 1) // 2, 0),
+        receivers=FACTS["receivers"],
+        silent=FACTS["silent"],
+        rounds=FACTS["rounds"],
+        base=SERVERS[0][1],
+    )
+    write_part(text, CHAT_HEADING)
+
+
+main()
