@@ -22,10 +22,9 @@ PROGRAMS := $(foreach c,$(CHAPTERS),$(O)$(c)/server $(O)$(c)/client)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
-SHELLS    = $(wildcard tests/bin/* tests/helpers/*.bash) .ci/run
 BATS     := $(wildcard tests/*.bats)
 
-.PHONY: all help setup doctor tour test soak lint format coverage clean helpers FORCE
+.PHONY: all help setup doctor tour test test-tools soak lint format coverage clean helpers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -51,6 +50,9 @@ test: all helpers ## run all of tests/ (TAGS=a,b FILTER=regex JOBS=n narrow it)
 
 test-%: all helpers ## run one chapter's tests
 	@SAN='$(SAN)' tests/bin/run-tests $(or $(wildcard tests/$*-*.bats),tests/$*-missing.bats)
+
+test-tools: all helpers ## the tests of what the tests are made with
+	@tests/bin/run-tests $(wildcard tests/tools/*.bats)
 
 soak: all helpers ## the long runs that `make test` leaves out
 	@SAN='$(SAN)' tests/bin/run-tests $(wildcard tests/soak/*.bats)
