@@ -83,9 +83,11 @@ helpers: $(HELPERS) $(SHIM) $(UNITS)
 
 # The flags of the last build are kept in a file that changes only when they do:
 # everything depends on it, so a changed flag rebuilds and an unchanged one does not.
-$(BUILD)flags: FORCE
+$(BUILD)flags: WORDS = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+build/tool-flags: WORDS = $(TOOL)
+$(BUILD)flags build/tool-flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' >$@
+	@echo '$(WORDS)' | cmp -s - $@ || echo '$(WORDS)' >$@
 FORCE:
 
 COMPILE = $(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -MF $(BUILD)deps/$(subst /,_,$@).d
@@ -103,11 +105,11 @@ $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
 
 # Helpers and the shim are tools of the tests, never instrumented themselves.
 TOOL = $(CC) $(STD) $(WARN) -D_FORTIFY_SOURCE=2 $(CFLAGS)
-$(HELPERS): build/helpers/%: tests/helpers/%.c util.h
+$(HELPERS): build/helpers/%: tests/helpers/%.c util.h build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) $< -o $@ -pthread
 
-$(SHIM): tests/shim/fault.c
+$(SHIM): tests/shim/fault.c build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
 
