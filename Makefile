@@ -23,10 +23,10 @@ UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
 FUZZ_SECONDS ?= 60
-SHELLS    = $(wildcard tests/bin/* tests/helpers/*.bash) .ci/run
 BATS     := $(wildcard tests/*.bats)
 
-.PHONY: all help setup doctor tour test soak fuzz lint format coverage clean helpers FORCE
+.PHONY: all help setup doctor tour test test-tools soak fuzz lint format coverage clean helpers
+.PHONY: FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -52,6 +52,9 @@ test: all helpers ## run all of tests/ (TAGS=a,b FILTER=regex JOBS=n narrow it)
 
 test-%: all helpers ## run one chapter's tests
 	@SAN='$(SAN)' tests/bin/run-tests $(or $(wildcard tests/$*-*.bats),tests/$*-missing.bats)
+
+test-tools: all helpers ## the tests of what the tests are made with
+	@tests/bin/run-tests $(wildcard tests/tools/*.bats)
 
 soak: all helpers ## the long runs that `make test` leaves out
 	@SAN='$(SAN)' tests/bin/run-tests $(wildcard tests/soak/*.bats)
@@ -89,9 +92,11 @@ helpers: $(HELPERS) $(SHIM) $(UNITS)
 
 # The flags of the last build are kept in a file that changes only when they do:
 # everything depends on it, so a changed flag rebuilds and an unchanged one does not.
-$(BUILD)flags: FORCE
+$(BUILD)flags: WORDS = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+build/tool-flags: WORDS = $(TOOL)
+$(BUILD)flags build/tool-flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' >$@
+	@echo '$(WORDS)' | cmp -s - $@ || echo '$(WORDS)' >$@
 FORCE:
 
 COMPILE = $(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -MF $(BUILD)deps/$(subst /,_,$@).d
@@ -110,11 +115,11 @@ $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
 
 # Helpers and the shim are tools of the tests, never instrumented themselves.
 TOOL = $(CC) $(STD) $(WARN) -D_FORTIFY_SOURCE=2 $(CFLAGS)
-$(HELPERS): build/helpers/%: tests/helpers/%.c util.h
+$(HELPERS): build/helpers/%: tests/helpers/%.c util.h build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) $< -o $@ -pthread
 
-$(SHIM): tests/shim/fault.c
+$(SHIM): tests/shim/fault.c build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
 
