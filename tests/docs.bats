@@ -69,6 +69,10 @@ console() {
   console docs/06-epoll.md
 }
 
+@test "08-tls: its commands print what it shows" {
+  console docs/08-tls.md
+}
+
 @test "benchmarks: its commands print what it shows" {
   console docs/benchmarks.md
 }

@@ -292,4 +292,5 @@ def main():
         json.dump(facts, f, indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()
