@@ -22,10 +22,10 @@ PROGRAMS := $(foreach c,$(CHAPTERS),$(O)$(c)/server $(O)$(c)/client)
 UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
-SHELLS    = $(wildcard tests/bin/* tests/helpers/*.bash) .ci/run
 BATS     := $(wildcard tests/*.bats)
 
-.PHONY: all help setup doctor tour test soak lint format coverage clean certs helpers FORCE
+.PHONY: all help setup doctor tour test test-tools soak lint format coverage clean certs helpers
+.PHONY: FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -51,6 +51,9 @@ test: all helpers ## run all of tests/ (TAGS=a,b FILTER=regex JOBS=n narrow it)
 
 test-%: all helpers ## run one chapter's tests
 	@SAN='$(SAN)' tests/bin/run-tests $(or $(wildcard tests/$*-*.bats),tests/$*-missing.bats)
+
+test-tools: all helpers ## the tests of what the tests are made with
+	@tests/bin/run-tests $(wildcard tests/tools/*.bats)
 
 soak: all helpers ## the long runs that `make test` leaves out
 	@SAN='$(SAN)' tests/bin/run-tests $(wildcard tests/soak/*.bats)
@@ -87,9 +90,11 @@ helpers: $(HELPERS) $(SHIM) $(UNITS)
 
 # The flags of the last build are kept in a file that changes only when they do:
 # everything depends on it, so a changed flag rebuilds and an unchanged one does not.
-$(BUILD)flags: FORCE
+$(BUILD)flags: WORDS = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+build/tool-flags: WORDS = $(TOOL)
+$(BUILD)flags build/tool-flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS) $(LDFLAGS)' >$@
+	@echo '$(WORDS)' | cmp -s - $@ || echo '$(WORDS)' >$@
 FORCE:
 
 COMPILE = $(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -MF $(BUILD)deps/$(subst /,_,$@).d
@@ -109,13 +114,13 @@ $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
 
 # Helpers and the shim are tools of the tests, never instrumented themselves.
 TOOL = $(CC) $(STD) $(WARN) -D_FORTIFY_SOURCE=2 $(CFLAGS)
-$(HELPERS): build/helpers/%: tests/helpers/%.c util.h
+$(HELPERS): build/helpers/%: tests/helpers/%.c util.h build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) $< -o $@ -pthread $(LDLIBS)
 build/helpers/peer: tests/helpers/peer_tls.h
 build/helpers/peer: LDLIBS += -lssl -lcrypto
 
-$(SHIM): tests/shim/fault.c
+$(SHIM): tests/shim/fault.c build/tool-flags
 	@mkdir -p $(@D)
 	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
 

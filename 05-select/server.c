@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 
-enum { PAUSE_MS = 100, TICK_MS = 10, STOP_MS = 900 };
+enum { PAUSE_MS = 100, TICK_MS = 10, STOP_MS = 900, SPARE = 16, ROOM = FD_SETSIZE - SPARE };
 
 static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-i SECONDS] [-v]\n"
@@ -151,19 +151,20 @@ static void loop_restart_timeout(struct conn *c) {
     c->deadline = now_ms() + (c->state == HALF_CLOSED ? LINGER_MS : idle_ms);
 }
 
-/* FD_SET(fd) sets bit fd of FD_SETSIZE bits and checks nothing: a larger fd would be written past
- * the end. It is turned away; what has come is read first, lest a reset destroy the refusal. */
+/* FD_SET(fd) sets bit fd of FD_SETSIZE bits and checks nothing: a larger one would be written past
+ * the end. main has seen to it that none is larger; the last few are for those who get a refusal,
+ * which has to linger as any last reply does. */
 static void on_acceptable(void) {
     static const char refusal[] = "-too many clients\n";
     struct sockaddr_in6 peer;
     socklen_t size = sizeof peer;
     int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= FD_SETSIZE) {
-        recv(fd, line_room, sizeof line_room, 0);
-        send(fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL);
-        close(fd);
-    } else if (fd >= 0) {
+    if (fd >= 0) {
         conn_open(fd, &peer);
+        if (fd >= ROOM && conns[fd]) {
+            conns[fd]->state = LAST_WORDS;
+            conn_send(conns[fd], refusal, sizeof refusal - 1);
+        }
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         accept_at = now_ms() + PAUSE_MS; /* no descriptors, no memory: new clients wait */
     }
@@ -239,14 +240,13 @@ int main(int argc, char **argv) {
     if (optind < argc)
         usage_error(usage, "the server takes no arguments but options");
     stop_on_signals();
-    getrlimit(RLIMIT_NOFILE, &files); /* some more than fit, to tell them that they are too many */
-    files.rlim_cur = files.rlim_max < FD_SETSIZE + 8 ? files.rlim_max : FD_SETSIZE + 8;
-    setrlimit(RLIMIT_NOFILE, &files);
+    getrlimit(RLIMIT_NOFILE, &files); /* as many as may be, and fit, and no more */
+    files.rlim_cur = files.rlim_max < FD_SETSIZE ? files.rlim_max : FD_SETSIZE;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        die("setrlimit", errno);
     top = listener = listen_on(address, port, why);
     if (listener < 0)
         die(why, errno);
-    if (listener >= FD_SETSIZE) /* the descriptors that we have inherited are below it */
-        die("too many descriptors are open: the listening one does not fit an fd_set", 0);
     set_nonblocking(listener);
     announce(listener);
     loop_run();

@@ -1,5 +1,5 @@
-/* shimcheck.c: makes one call again and again and says how each went, so that tests/shim.bats can
- * see what the fault shim does to it.
+/* shimcheck.c: makes one call again and again and says how each went, so that
+ * tests/tools/shim.bats can see what the fault shim does to it.
  *
  *   shimcheck KIND CALL COUNT     KIND: tcp unix udp pipe file; CALL: a name from the list below
  *

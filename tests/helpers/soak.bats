@@ -14,6 +14,12 @@ esac
 MANY=1000
 [[ $CHAPTER != 08-* ]] || MANY=100
 
+# make_lines BYTES: so many in $T/sent, as lines of 8, and in $T/expected the reply to them.
+make_lines() {
+  seq 1000000 $((1000000 + $1 / 8 - 1)) >"$T/sent"
+  sed "s/^/$PLUS/" "$T/sent" >"$T/expected"
+}
+
 has_fds() {
   (($(fds "$SERVER_PID") <= $1))
 }
@@ -43,8 +49,7 @@ has_fds() {
 # K of K: a race of the server's with itself would show in some of the runs only.
 @test "short writes and EINTR: 30 of 30 runs answer 2 MB byte for byte" {
   local run
-  seq 1000000 1249999 >"$T/sent"
-  sed "s/^/$PLUS/" "$T/sent" >"$T/expected"
+  make_lines 2000000
   FAULT_ENV='FAULT_SHORT=777 FAULT_FAIL=recv:EINTR:3,send:EINTR:5' start_server
   for run in {1..30}; do
     "$PEER" -t 60 "$PORT" echo:"$T/sent" >"$T/received"
@@ -74,4 +79,49 @@ has_fds() {
   assert_serving
   after=$(awk '/^VmHWM:/ { print $2 }' "/proc/$SERVER_PID/status")
   [[ ${SAN-} ]] || ((after - before < 1024)) || complain "from $before to $after kB"
+}
+
+# fiu-run(1) lets one in twenty of all network calls fail, each time with another error.
+@test "random errors of network calls end connections, never the server" {
+  need fiu-run
+  [[ -z ${SAN-} ]] || skip "fiu's preload library crashes what a sanitizer has instrumented"
+  local good=0 bad=0 NAME _
+  local names=posix/io/net
+  [[ ! ${PEER_TLS-} ]] || names=posix/io/rw # OpenSSL calls read and write
+  SERVER="fiu-run -x -c 'enable_random name=$names/*,probability=0.05' $SERVER"
+  for NAME in first second third fourth fifth; do
+    start_server 2>/dev/null && break
+    stop_server 1 0 # at its start it may give up, and then it says so
+  done
+  for _ in {1..100}; do
+    if "$PEER" -t 5 "$PORT" send:'hello\n' line half-close eof; then
+      good=$((good + 1))
+    else
+      bad=$((bad + 1))
+    fi
+  done
+  ((good > 0 && bad > 0))
+  stop_server
+}
+
+# valgrind(1)
+@test "valgrind finds nothing: no bad access, no leak, no descriptor left open" {
+  local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
+  need valgrind
+  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
+  START_WITHIN=20 STOP_WITHIN=20 SERVER="$valgrind --error-exitcode=99 $SERVER"
+  start_server
+  make_lines 100000
+  "$PEER" -t 20 "$PORT" echo:"$T/sent" >"$T/received"
+  same_bytes "$T/expected" "$T/received"
+  "$PEER" "$PORT" lines:1000 gone
+  "$PEER" "$PORT" send:'half a line' reset
+  eval "start_tool client timeout 20 $valgrind $CLIENT -p $PORT hello bye"
+  NAME=client finish_peer
+  start_peer "$PORT" send:'hello\nhalf a line' line ready:"$T/here" eof
+  wait_for 20 test -e "$T/here"
+  stop_server
+  finish_peer
+  run grep -Ev 'FILE DESCRIPTORS: 3 open|^==[0-9]+== *$' "$T/server.err" "$T/client.err"
+  refute_output
 }

@@ -306,29 +306,6 @@ need_ipv6() {
   finish_peer
 }
 
-# fiu-run(1) lets one in twenty of all network calls fail, each time with another error.
-@test "random errors of network calls end connections, never the server" {
-  need fiu-run
-  [[ -z ${SAN-} ]] || skip "fiu's preload library crashes what a sanitizer has instrumented"
-  local good=0 bad=0 NAME _
-  local names=posix/io/net
-  [[ ! ${PEER_TLS-} ]] || names=posix/io/rw # OpenSSL calls read and write
-  SERVER="fiu-run -x -c 'enable_random name=$names/*,probability=0.05' $SERVER"
-  for NAME in first second third fourth fifth; do
-    start_server 2>/dev/null && break
-    stop_server 1 0 # at its start it may give up, and then it says so
-  done
-  for _ in {1..100}; do
-    if "$PEER" -t 5 "$PORT" send:'hello\n' line half-close eof; then
-      good=$((good + 1))
-    else
-      bad=$((bad + 1))
-    fi
-  done
-  ((good > 0 && bad > 0))
-  stop_server
-}
-
 # ---- the end ----
 
 # SIGTERM, then 2 s; STOP_WITHIN, the limit of stop_server, is a second more. signal(7)
@@ -434,30 +411,6 @@ late_words() {
   complains 1 "^server: bind 127\.0\.0\.1:$PORT: Address (already )?in use \(EADDRINUSE\)$" \
     "$SERVER" -p "$PORT"
   assert_serving
-}
-
-# ---- memory ----
-
-# valgrind(1)
-@test "valgrind finds nothing: no bad access, no leak, no descriptor left open" {
-  local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
-  need valgrind
-  [[ ! ${PEER_TLS-} ]] || skip 'through TLS it takes long: see soak/08-tls.bats'
-  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
-  START_WITHIN=20 STOP_WITHIN=20 SERVER="$valgrind --error-exitcode=99 $SERVER"
-  start_server
-  make_lines 100000
-  assert_answered
-  "$PEER" "$PORT" lines:1000 gone
-  "$PEER" "$PORT" send:'half a line' reset
-  eval "start_tool client timeout 20 $valgrind $CLIENT -p $PORT hello bye"
-  NAME=client finish_peer
-  start_peer "$PORT" send:'hello\nhalf a line' line ready:"$T/here" eof
-  wait_for 20 test -e "$T/here"
-  stop_server
-  finish_peer
-  run grep -Ev 'FILE DESCRIPTORS: 3 open|^==[0-9]+== *$' "$T/server.err" "$T/client.err"
-  refute_output
 }
 
 # ---- addresses ----

@@ -57,6 +57,8 @@ static void text(void) {
     c.connection = 4;
     memcpy(other, load_text(&l, &c, 0, 0, 64), 64);
     CU_ASSERT(memcmp(whole, other, 16) != 0);
+    c = (struct batch){.connection = 3, .first = 11, .lines = 4}; /* the next batch */
+    CU_ASSERT(memcmp(whole, load_text(&l, &c, 0, 0, 16), 16) != 0);
 }
 
 /* Who asks, waits and goes is counted; the last batch is the smaller one; then nothing is left. */

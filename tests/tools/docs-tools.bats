@@ -12,7 +12,7 @@ setup() {
   bats_load_library bats-assert
   cd "$BATS_TEST_TMPDIR" || return 1
   mkdir -p tests/bin docs 01-echo
-  cp "$BATS_TEST_DIRNAME"/bin/doc-{snippets,console,links} tests/bin/
+  cp "$BATS_TEST_DIRNAME"/../bin/doc-{snippets,console,links} tests/bin/
   printf '%s\n' '#include <stdio.h>' '' 'int main(void)' '{' '    int a = 1.0;' \
     '    puts("x  y\n");' '    return 0;' '}' >01-echo/server.c
 }

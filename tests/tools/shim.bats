@@ -5,7 +5,7 @@ bats_load_library bats-support
 bats_load_library bats-assert
 bats_require_minimum_version 1.5.0
 
-ROOT=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 CHECK=$ROOT/build/helpers/shimcheck
 
 # faulty VAR=VALUE… COMMAND…: run COMMAND under the shim; the shim is not in timeout nor in env.

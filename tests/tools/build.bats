@@ -1,6 +1,6 @@
 # The Makefile, and the scripts of tests/bin that it calls. What changes files does so in a copy.
 
-load helpers/common
+load ../helpers/common
 
 setup() {
   # What this run was asked for is not what the makes and runs in here are asked for.
@@ -19,7 +19,8 @@ copy_tree() {
   local file
   cd "$ROOT" || return
   { git ls-files -co --exclude-standard 2>/dev/null || find . -type f; } | sed 's,^\./,,' |
-    grep -vE '^(\.git/|build/|0[2-9]-|tests/(soak/|unit/[^u]|([^u]|u[^n])[^/]*\.bats))' >"$T/files"
+    grep -vE '^(\.git/|build/|0[2-9]-|tests/(soak|tools)/|tests/unit/[^u])' |
+    grep -vE '^tests/([^u]|u[^n])[^/]*\.bats$' >"$T/files"
   while read -r file; do
     mkdir -p "$TREE/$(dirname "$file")"
     [[ ! -f $file ]] || cp -p "$file" "$TREE/$file"

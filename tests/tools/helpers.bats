@@ -3,7 +3,7 @@
 # The tests are subshells to shellcheck, and what they set for common.bash is unused. Words in
 # single quotes are for another shell.
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2153
-load helpers/common
+load ../helpers/common
 
 # got: waits for the scripted server's good end; its output is then in $T/got.
 got() {
