@@ -25,8 +25,8 @@ SHIM     := build/fault.so
 FUZZ_SECONDS ?= 60
 BATS     := $(wildcard tests/*.bats)
 
-.PHONY: all help setup doctor tour test test-tools soak fuzz lint format coverage clean helpers
-.PHONY: FORCE
+.PHONY: all help setup doctor tour test test-tools soak fuzz lint format coverage clean certs
+.PHONY: helpers FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -79,7 +79,7 @@ coverage: ## what the unit tests reach of the pure parts, by gcov
 	@tests/bin/coverage
 
 clean: ## remove everything that was built
-	rm -rf build $(foreach c,$(CHAPTERS),$(c)/server $(c)/client)
+	rm -rf build 08-tls/certs $(foreach c,$(CHAPTERS),$(c)/server $(c)/client)
 
 # make 01 or make 01-basic-tcp: one chapter.
 define chapter_rule
@@ -87,6 +87,12 @@ define chapter_rule
 $(1) $(firstword $(subst -, ,$(1))): $(O)$(1)/server $(O)$(1)/client
 endef
 $(foreach c,$(CHAPTERS),$(eval $(call chapter_rule,$(c))))
+ifneq ($(filter 08-tls,$(CHAPTERS)),)
+all 08 08-tls: certs
+endif
+
+certs: ## make the certificates of chapter 08, or those of them that expire within a week
+	@08-tls/certs.sh
 
 helpers: $(HELPERS) $(SHIM) $(UNITS)
 
@@ -107,6 +113,8 @@ $(PROGRAMS): $(O)%: %.c $(BUILD)flags
 
 $(O)04-threadpool/%: LDLIBS += -pthread
 $(O)07-chat/client: LDLIBS += -ledit
+$(O)08-tls/%: CPPFLAGS += -DCERTS='"$(CURDIR)/08-tls/certs"'
+$(O)08-tls/%: LDLIBS += -lssl -lcrypto
 $(BUILD)unit/%: LDLIBS += -pthread
 
 $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
@@ -117,7 +125,9 @@ $(UNITS): $(BUILD)unit/%: tests/unit/%.c $(BUILD)flags
 TOOL = $(CC) $(STD) $(WARN) -D_FORTIFY_SOURCE=2 $(CFLAGS)
 $(HELPERS): build/helpers/%: tests/helpers/%.c util.h build/tool-flags
 	@mkdir -p $(@D)
-	$(TOOL) $< -o $@ -pthread
+	$(TOOL) $< -o $@ -pthread $(LDLIBS)
+build/helpers/peer: tests/helpers/peer_tls.h
+build/helpers/peer: LDLIBS += -lssl -lcrypto
 
 $(SHIM): tests/shim/fault.c build/tool-flags
 	@mkdir -p $(@D)

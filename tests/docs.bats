@@ -73,6 +73,10 @@ console() {
   console docs/07-chat.md
 }
 
+@test "08-tls: its commands print what it shows" {
+  console docs/08-tls.md
+}
+
 @test "benchmarks: its commands print what it shows" {
   console docs/benchmarks.md
 }

@@ -1,14 +1,19 @@
 # The peers of `make bench`. One whose library is not here is not built, and the bench goes without.
-PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.c))
+PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.c tests/bench/load_*.c))
 
 .PHONY: bench
-bench: all helpers $(PEERS) ## measure 03 to 07 beside others (10 minutes; QUICK=1 tries it out)
+bench: all helpers $(PEERS) ## measure 03 to 08 beside others (15 minutes; QUICK=1 tries it out)
 	@tests/bench/run
 
 HEADER_peer_libuv    = uv.h
 LIBS_peer_libuv      = -luv
 HEADER_peer_libevent = event2/event.h
 LIBS_peer_libevent   = -levent
+HEADER_peer_libevent_tls = event2/bufferevent_ssl.h
+LIBS_peer_libevent_tls = -levent_openssl -levent -lssl -lcrypto
+LIBS_load_tls = -lssl -lcrypto
+build/bench/peer_libevent_tls: TOOL += -DCERTS='"$(CURDIR)/08-tls/certs"'
+build/bench/peer_libevent_tls: 08-tls/lines.h 08-tls/tls.h
 
 build/bench/%: tests/bench/%.c util.h 04-threadpool/lines.h 06-epoll/lines.h
 	@mkdir -p $(@D)

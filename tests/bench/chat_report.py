@@ -1,7 +1,7 @@
 """chat_report.py FILE DIR: writes the chat room's part of DIR/benchmarks.md from what chat.py put
 into FILE. As in report.py, every sentence with a figure is made from the figures."""
-from report import CHAT_HEADING, FACTS, SERVERS, TITLE, machine, median, number, ratio, table
-from report import write_part
+from parts import HEADINGS, write_part
+from report import DIR, FACTS, SERVERS, TITLE, machine, median, number, ratio, table
 
 MANY, FLOOD = FACTS["many"], FACTS["flood"]
 PEERS = [name for name in ("naive", "ncat") if name in TITLE]
@@ -104,7 +104,7 @@ def main():
         for name, title in SERVERS if median("join", MANY, name, "welcomed") is not None
     ]
     text = TEXT.format(
-        heading=CHAT_HEADING,
+        heading=HEADINGS[1],
         sentences="\n".join("- " + sentence for sentence in sentences()),
         machine="\n".join("| %s | %s |" % pair for pair in machine() if pair[0] not in SKIP),
         load=table(["", "one at a time", "ten"], [
@@ -118,7 +118,7 @@ def main():
         rounds=FACTS["rounds"],
         base=SERVERS[0][1],
     )
-    write_part(text, CHAT_HEADING)
+    write_part(DIR, HEADINGS[1], text)
 
 
 main()

@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 
+from parts import write_part
+
 with open(sys.argv[1]) as f:
     FACTS = json.load(f)
 DIR = sys.argv[2]
@@ -24,8 +26,6 @@ FIGURES = [
     ("p99", "Latency: 99 of 100 replies come within, in µs (p99)", 0),
 ]
 
-
-CHAT_HEADING = "## The chat room"  # chat_report.py writes it
 
 # ---- figures: a median over the rounds; None where there is none ----
 
@@ -342,20 +342,6 @@ All servers do the same: each line is answered with `+` and the line. One line a
 """
 
 
-def write_part(text, heading):
-    """Replaces a part of benchmarks.md: the first one (None), or the one that begins with a heading
-    and goes to the end. The other part stays as it was."""
-    name = os.path.join(DIR, "benchmarks.md")
-    old = ""
-    if os.path.exists(name):
-        with open(name) as f:
-            old = f.read()
-    first, _, chat = old.partition(CHAT_HEADING)
-    first, chat = (first, text) if heading else (text, CHAT_HEADING + chat if chat else "")
-    with open(name, "w") as f:
-        f.write((first.rstrip() + "\n\n" + chat.strip()).strip() + "\n")
-
-
 def main():
     if shutil.which("gnuplot"):
         for name, key, title, axis in PLOTS:
@@ -371,7 +357,7 @@ def main():
         others="\n\n".join(other_tables()),
         base=TITLE[BASE],
     )
-    write_part(text, None)
+    write_part(DIR, "", text)
     print("bench: see %s/benchmarks.md" % DIR)
 
 

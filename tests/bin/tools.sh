@@ -68,6 +68,8 @@ all_tools() {
     tool required 'libedit headers' 'header histedit.h' \
         'macro histedit.h LIBEDIT_MAJOR LIBEDIT_MINOR' 'chapter 07 cannot be built' \
         libedit-dev libedit-devel libedit libedit-dev libedit
+    tool required openssl 'has openssl' 'openssl version' 'chapter 08 has no certificates' \
+        openssl openssl openssl openssl openssl@3
     tool required 'CUnit headers' 'header CUnit/Basic.h' 'macro CUnit/Basic.h CU_VERSION' \
         'the unit tests cannot be built' \
         libcunit1-dev CUnit-devel cunit cunit-dev cunit
@@ -128,6 +130,12 @@ all_tools() {
         socat socat socat socat socat
     tool ci nmap 'has nmap' 'nmap --version' 'tests with nmap are skipped' \
         nmap nmap nmap nmap nmap
+    tool ci gnutls-cli 'has gnutls-cli' 'gnutls-cli --version' 'tests with gnutls-cli are skipped' \
+        gnutls-bin gnutls-utils gnutls gnutls-utils gnutls
+    tool ci sslscan 'has sslscan' 'sslscan --version' 'tests with sslscan are skipped' \
+        sslscan sslscan sslscan sslscan sslscan
+    tool ci testssl.sh 'has testssl || has testssl.sh' - 'the test with testssl.sh is skipped' \
+        testssl.sh testssl testssl.sh testssl.sh testssl
     tool ci hping3 'has hping3' 'hping3 -v' 'tests with hping3 are skipped' \
         hping3 hping3 hping - -
     tool ci nftables 'has nft' 'nft --version' 'tests with lost packets are skipped' \

@@ -40,6 +40,12 @@ CLIENT=${CLIENT:-$(printf %q "$BUILD/${CHAPTER-}/client")}
 SHIM_ENV=(env "LD_PRELOAD=$SHIM"
   "ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0")
 
+# Chapter 08 is TLS, and so are its peers; with PEER_TLS='' before it, one is not.
+if [[ ${CHAPTER-} == 08-* ]]; then
+  CERTS=$ROOT/08-tls/certs
+  export PEER_TLS=$CERTS/ca.pem
+fi
+
 declare -gA SERVERS=() TOOLS=() # what is running: the pid of each name, also its process group
 
 teardown() {

@@ -1,4 +1,5 @@
-# What a server has to stand that serves many clients at a time: 04, 05 and 06, each in its own way.
+# What a server has to stand that serves many clients at a time: 04, 05, 06 and 08, each in its own
+# way.
 # tests/NN-many-clients.bats are symbolic links to this one text, and NN says which chapter is
 # judged. What each of these clients may do is in tcp.bats and in line-service.bats.
 #
@@ -57,15 +58,18 @@ load_ended() {
 # listen(2): who is not accepted yet is connected all the same, if the backlog has room. One of 10
 # leaves most of them out for a minute. signal(7): SIGCONT ends epoll_wait with EINTR.
 @test "1,200 clients are connected though the server sleeps (SIGSTOP); then each is answered" {
+  local tls=${PEER_TLS:+300} # of them speak, through TLS
   (($(</proc/sys/net/core/somaxconn) >= 1200)) || skip 'the backlog of this system has less room'
   start_server
   kill -STOP "$SERVER_PID"
-  start_peer -n 1200 "$PORT" ready:"$T/here" send:'hello\n' half-close ready:"$T/sent" eof
+  ((tls == 0)) || PEER_TLS='' NAME=more start_peer -n $((1200 - tls)) "$PORT" silent
+  start_peer -n $((tls ? tls : 1200)) "$PORT" ready:"$T/here" send:'hello\n' half-close \
+    ready:"$T/sent" eof
   wait_for 2 test -e "$T/here"
-  wait_for 5 test -e "$T/sent"
+  [[ ${PEER_TLS-} ]] || wait_for 5 test -e "$T/sent" # before a handshake nothing can be sent
   kill -CONT "$SERVER_PID"
   finish_peer
-  (($(grep -cx +hello "$T/peer.out") == 1200))
+  (($(grep -cx +hello "$T/peer.out") == (tls ? tls : 1200)))
   kill -STOP "$SERVER_PID"
   kill -CONT "$SERVER_PID"
   assert_serving
@@ -165,11 +169,12 @@ load_ended() {
 # A server sleeps (SIGSTOP) while all this arrives, so it finds the signal and the lines together.
 # Of a pool of 8, eight are served and twelve wait in the queue.
 @test "SIGTERM: 20 clients get the reply to every line that had arrived, then end of file" {
-  local before
+  local before shake_hands=()
+  [[ ! ${PEER_TLS-} ]] || shake_hands=(send:'one\n' line)
   start_server
   before=$(fds "$SERVER_PID")
-  start_peer -n 20 "$PORT" ready:"$T/here" until:"$T/go" lines:500 ready:"$T/sent" \
-    lines-back:500 eof
+  start_peer -n 20 "$PORT" "${shake_hands[@]}" ready:"$T/here" until:"$T/go" lines:500 \
+    ready:"$T/sent" lines-back:500 eof
   wait_for 5 test -e "$T/here"
   wait_for 5 has_fds $((before + 20))
   kill -STOP "$SERVER_PID"
@@ -181,9 +186,25 @@ load_ended() {
   finish_peer # it fails if there was a reset
 }
 
+# The same through TLS, by peer: so many lines at a time on 20 connections.
+load_through_tls() {
+  local script
+  mapfile -t script < <(yes "lines:$1"$'\n'"lines-back:$1" | head -n 20000)
+  start_tool load "$PEER" -n 20 "$PORT" "${script[@]:0:2}" print:'connections 20\n' "${script[@]}"
+  wait_for 5 test -s "$T/load.out"
+  sleep 0.3
+  stop_server
+  load_ended 1
+  grep -Eq 'closed (before|after)' "$T/load.err"
+}
+
 # 04's client checks each reply, asks again when it has it, and says how each connection ended.
 @test "SIGTERM under load: each client has the right replies so far, then end of file, no reset" {
   start_server
+  if [[ ${PEER_TLS-} ]]; then
+    load_through_tls 1
+    return
+  fi
   # shellcheck disable=SC2046 # 100,000 messages
   load_client 04-threadpool -c 20 $(seq 100000)
   wait_for 5 test -s "$T/load.out"
@@ -195,6 +216,10 @@ load_ended() {
 # 06's client keeps sixteen lines under way on each connection.
 @test "SIGTERM under load, with many lines under way: the same" {
   start_server
+  if [[ ${PEER_TLS-} ]]; then
+    load_through_tls 16
+    return
+  fi
   load_client 06-epoll -c 8 -P 16 -d 9
   wait_for 5 grep -q '^connections 8' "$T/load.out"
   sleep 0.3

@@ -7,7 +7,8 @@
  *
  * Read it as a list of what an ordinary day on the internet brings to a server. Every socket is
  * non-blocking, and only await() ever waits: so nothing here can outlive the time limit of -t.
- * It does without util.h, since what judges a program should not share its mistakes.
+ * It does without util.h, since what judges a program should not share its mistakes. With PEER_TLS
+ * in the environment it does all this through TLS: see peer_tls.h.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <errno.h>
@@ -28,6 +29,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "peer_tls.h"
 
 static const char usage[] =
     "usage: peer [-a ADDR] [-u] [-l] [-n N] [-r N] [-t SECONDS] [-b BYTES] [-P PORT] PORT VERB...\n"
@@ -52,13 +55,17 @@ static const char usage[] =
     "  echo:PATH[:BYTES_PER_MS]               send the file, half-close, and read to the end\n"
     "                                         at the same time, no faster than the given pace\n"
     "  half-close  close  reset               FIN and still read; FIN; RST\n"
+    "  cut                                    FIN as in half-close, but never a close_notify\n"
     "  gone                                   close with the reply unread\n"
     "  closed:MS  open:MS                     it is closed within MS (print after how many), or\n"
     "                                         stays open and silent for MS\n"
     "  flood:SECONDS                          send lines, never read; print the bytes accepted\n"
     "  within:MS:VERB                         VERB, and fail if it takes longer than MS\n"
     "  sleep:MS  print:TEXT  ready:FILE       wait; say; create FILE (for others to see)\n"
-    "  until:FILE  silent                     hold on until FILE exists, or stdin ends\n";
+    "  until:FILE  silent                     hold on until FILE exists, or stdin ends\n"
+    "With PEER_TLS=FILE in the environment: through TLS. FILE is the CA's certificate, or with -l\n"
+    "the chain and the key. The handshake is done, on all connections at the same time, before\n"
+    "the first verb that sends or reads; half-close and close send close_notify.\n";
 
 enum {
     CHUNK = 65536, /* at most so much at a time; no datagram is larger */
@@ -129,6 +136,8 @@ static _Noreturn void quit(int status, const char *format, ...) {
 
 static _Noreturn void fail_errno(void) {
     int e = errno;
+    if (e == EPROTO && tls_why)
+        quit(EXIT_FAILURE, "TLS: %s", tls_why);
     quit(EXIT_FAILURE, "%s (%s)", strerror(e), errno_name(e));
 }
 
@@ -175,18 +184,35 @@ static void nap(int64_t ms) {
 
 /* ---- sending and receiving ---- */
 
-/* All of it; over UDP as one datagram, which may be empty. */
+/* send and recv, through TLS if there is any. */
+static ssize_t put(int fd, const char *data, size_t len) {
+    const struct sockaddr *to = sender_len ? (const struct sockaddr *)&sender : NULL;
+    return tls_ctx ? tls_send(fd, data, len) : sendto(fd, data, len, 0, to, sender_len);
+}
+
+static ssize_t take(int fd, char *buf, size_t size, int flags) {
+    return tls_ctx ? tls_recv(fd, buf, size, flags & MSG_PEEK) : recv(fd, buf, size, flags);
+}
+
+/* All of it, down to the kernel; over UDP as one datagram, which may be empty. */
 static void send_all(int fd, const char *data, size_t len) {
     size_t sent = 0;
     do {
         ready(fd, POLLOUT);
-        const struct sockaddr *to = sender_len ? (const struct sockaddr *)&sender : NULL;
-        ssize_t n = sendto(fd, data + sent, len - sent, 0, to, sender_len);
+        ssize_t n = put(fd, data + sent, len - sent);
         if (n >= 0)
             sent += (size_t)n;
         else if (errno != EAGAIN && errno != EINTR)
             fail_errno();
-    } while (sent < len);
+    } while (sent < len || tls_unsent(fd));
+}
+
+/* Waits until there is something to read. */
+static void ready_to_read(int fd) {
+    if (tls_unread(fd))
+        nap(0);
+    else
+        ready(fd, (short)(tls_unsent(fd) ? POLLIN | POLLOUT : POLLIN));
 }
 
 /* What there is, waiting for it: 0 is the end of a stream, or an empty datagram. */
@@ -194,8 +220,9 @@ static size_t receive(int fd, char *buf, size_t size) {
     for (;;) {
         struct sockaddr_storage from;
         socklen_t from_len = sizeof from;
-        ready(fd, POLLIN);
-        ssize_t n = recvfrom(fd, buf, size, 0, (struct sockaddr *)&from, &from_len);
+        ready_to_read(fd);
+        ssize_t n = udp ? recvfrom(fd, buf, size, 0, (struct sockaddr *)&from, &from_len)
+                        : take(fd, buf, size, 0);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             fail_errno();
         if (n < 0)
@@ -241,6 +268,7 @@ static size_t read_file(int file, char *buf) {
 
 /* Closes the connection; the verbs after this one must not use it. */
 static void hang_up(int fd) {
+    tls_forget(fd);
     close(fd);
     conns[current] = -1;
 }
@@ -295,7 +323,7 @@ static void do_flood(const struct step *s) {
         bool moved = false;
         for (current = 0; current < count; current++) {
             size_t at = sent[current] % CHUNK;
-            ssize_t n = send(conns[current], buf + at, CHUNK - at, 0);
+            ssize_t n = put(conns[current], buf + at, CHUNK - at);
             if (n < 0 && errno != EAGAIN && errno != EINTR)
                 fail_errno();
             if (n > 0) {
@@ -381,19 +409,27 @@ struct outgoing {
     bool done;
 };
 
+static void half_close(int fd) {
+    if ((tls_ctx ? tls_half_close(fd) : shutdown(fd, SHUT_WR)) < 0)
+        fail_errno();
+}
+
 /* Sends what the kernel takes now; half-closes after the last byte. */
 static void send_some(int fd, struct outgoing *out) {
+    if (out->done && tls_flush(fd) < 0 && errno != EAGAIN && errno != EINTR)
+        fail_errno();
+    if (out->done)
+        return;
     if (out->sent == out->have) {
         out->have = read_file(out->file, out->buf);
         out->sent = 0;
     }
     if (out->have == 0) {
-        if (shutdown(fd, SHUT_WR) < 0)
-            fail_errno();
+        half_close(fd);
         out->done = true;
         return;
     }
-    ssize_t n = send(fd, out->buf + out->sent, out->have - out->sent, 0);
+    ssize_t n = put(fd, out->buf + out->sent, out->have - out->sent);
     if (n >= 0)
         out->sent += (size_t)n;
     else if (errno != EAGAIN && errno != EINTR)
@@ -409,15 +445,20 @@ static void do_echo(int fd, const struct step *s) {
     for (bool ended = false; !ended || !out.done;) {
         int64_t room = pace < 0 ? CHUNK : pace * (now_ms() - start + 1) - got;
         bool reading = !ended && room > 0;
-        short events = (short)((out.done ? 0 : POLLOUT) | (reading ? POLLIN : 0));
-        short came = await(fd, events, ended || reading ? step_limit : now_ms() + 1);
+        bool unread = reading && tls_unread(fd), sending = !out.done || tls_unsent(fd);
+        short events = (short)((sending ? POLLOUT : 0) | (reading ? POLLIN : 0));
+        int64_t until = unread ? 0 : ended || reading ? step_limit : now_ms() + 1;
+        short came = await(fd, events, until);
         check_limit();
         if (came & POLLOUT)
             send_some(fd, &out);
-        if (reading && came & ~POLLOUT) {
-            size_t n = receive(fd, buf, room < CHUNK ? (size_t)room : CHUNK);
-            fwrite(buf, 1, n, stdout);
-            got += (int64_t)n;
+        if (unread || (reading && came & ~POLLOUT)) {
+            ssize_t n = take(fd, buf, room < CHUNK ? (size_t)room : CHUNK, 0);
+            if (n < 0 && errno != EAGAIN && errno != EINTR)
+                fail_errno();
+            if (n > 0)
+                fwrite(buf, 1, (size_t)n, stdout);
+            got += n > 0 ? n : 0;
             ended = n == 0;
         }
     }
@@ -428,12 +469,18 @@ static void do_echo(int fd, const struct step *s) {
 
 static void do_half_close(int fd, const struct step *s) {
     (void)s;
+    half_close(fd);
+}
+
+static void do_cut(int fd, const struct step *s) {
+    (void)s;
     if (shutdown(fd, SHUT_WR) < 0)
         fail_errno();
 }
 
 static void do_close(int fd, const struct step *s) {
     (void)s;
+    tls_close_notify(fd);
     hang_up(fd);
 }
 
@@ -458,12 +505,13 @@ static void do_closed(int fd, const struct step *s) {
     char buf[CHUNK];
     int64_t until = doing_since + s->num[0];
     for (ssize_t n = 1; n != 0;) {
-        short came = await(fd, POLLIN, until);
-        n = came ? recv(fd, buf, sizeof buf, 0) : 1;
+        n = take(fd, buf, sizeof buf, 0);
         if (n < 0 && errno == ECONNRESET)
             n = 0;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             fail_errno();
+        if (n < 0)
+            await(fd, POLLIN, until);
         if (n != 0 && now_ms() >= until)
             quit(EXIT_FAILURE, "still open after %ld ms", s->num[0]);
     }
@@ -472,9 +520,10 @@ static void do_closed(int fd, const struct step *s) {
 
 static void do_open(int fd, const struct step *s) {
     char buf[CHUNK];
-    if (await(fd, POLLIN, doing_since + s->num[0]) == 0)
-        return;
-    ssize_t n = recv(fd, buf, sizeof buf, MSG_PEEK);
+    ssize_t n;
+    while ((n = take(fd, buf, sizeof buf, MSG_PEEK)) < 0 && (errno == EAGAIN || errno == EINTR))
+        if (await(fd, POLLIN, doing_since + s->num[0]) == 0)
+            return;
     if (n < 0)
         fail_errno();
     if (n == 0 && !udp)
@@ -526,6 +575,7 @@ static const struct verb verbs[] = {
     {"echo", "pN", do_echo, NULL, true},
     {"half-close", "", do_half_close, NULL, true},
     {"close", "", do_close, NULL, false},
+    {"cut", "", do_cut, NULL, true},
     {"reset", "", do_reset, NULL, true},
     {"gone", "", do_gone, NULL, false},
     {"closed", "n", do_closed, NULL, true},
@@ -629,10 +679,33 @@ static struct step parse_step(const char *words) {
     return s;
 }
 
+/* What ends a connection, and what waits or tells, needs no handshake. */
+static bool needs_handshake(const struct verb *v) {
+    return tls_ctx && v->each != do_close && v->each != do_reset && v->each != do_gone &&
+           v->each != do_cut && (v->each || v->once == do_flood);
+}
+
+/* The handshakes of all connections run at the same time; then each is waited for. */
+static void do_handshakes(bool wait) {
+    for (current = 0; current < count; current++)
+        while (conns[current] >= 0 && !tls_ready(conns[current])) {
+            if (tls_handshake(conns[current]) < 0 && errno != EAGAIN && errno != EINTR)
+                fail_errno();
+            if (!wait)
+                break;
+            if (!tls_ready(conns[current]))
+                ready(conns[current], tls_unsent(conns[current]) ? POLLIN | POLLOUT : POLLIN);
+        }
+}
+
 static void do_step(const struct step *s) {
     doing = s->words;
     doing_since = now_ms();
     step_limit = s->within < 0 ? NEVER : doing_since + s->within;
+    if (needs_handshake(s->verb)) {
+        do_handshakes(false);
+        do_handshakes(true);
+    }
     current = 0;
     if (s->verb->once)
         s->verb->once(s);
@@ -675,6 +748,8 @@ static void tune(int fd) {
         fail_errno();
     if (!udp)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (tls_ctx && !udp && tls_attach(fd, listening) < 0)
+        quit(EXIT_FAILURE, "no memory for TLS");
 }
 
 static int start_connect(const struct addrinfo *ai) {
@@ -723,9 +798,9 @@ static int listen_on(const struct addrinfo *ai) {
     socklen_t len = sizeof name;
     char host[INET6_ADDRSTRLEN + 32], serv[8];
     int fd = new_socket(ai);
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || (!udp && listen(fd, SOMAXCONN) < 0))
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || (!udp && listen(fd, SOMAXCONN) < 0) ||
+        fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         fail_errno();
-    tune(fd);
     if (getsockname(fd, (struct sockaddr *)&name, &len) < 0)
         fail_errno();
     getnameinfo((struct sockaddr *)&name, len, host, sizeof host, serv, sizeof serv,
@@ -780,6 +855,8 @@ int main(int argc, char **argv) {
     raise_limit();
     if (seconds > 0)
         time_limit = now_ms() + 1000 * seconds;
+    if (tls_open(listening) < 0)
+        quit(EXIT_FAILURE, "PEER_TLS=%s: %s", getenv("PEER_TLS"), tls_why);
     struct addrinfo *ai = resolve(address, port, AF_UNSPEC);
     int listener = listening ? listen_on(ai) : -1;
     for (long round = 0; round < repeats; round++) {
@@ -792,7 +869,7 @@ int main(int argc, char **argv) {
             do_step(&script[i]);
         for (current = 0; current < count; current++)
             if (conns[current] >= 0)
-                close(conns[current]);
+                do_close(conns[current], NULL);
     }
     freeaddrinfo(ai);
     for (int i = 0; i < steps; i++)

@@ -348,7 +348,7 @@ bare_system() {
     ln -s "$(command -v "$tool")" "$BIN/$tool"
   done
   echo 'echo Bats 1.8.2' | script bats
-  for tool in bash make setsid flock strace python3 gnuplot redis-benchmark tmux nc; do
+  for tool in bash make openssl setsid flock strace python3 gnuplot redis-benchmark tmux nc; do
     echo "echo $tool 1.2.3" | script "$tool"
   done
   echo 'echo GNU parallel 20250101' | script parallel

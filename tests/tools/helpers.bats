@@ -273,6 +273,65 @@ failed() {
 
 # ---- peer: UDP ----
 
+# tls_pair CLIENT-VERBS -- SERVER-VERBS: both sides through TLS, with a certificate of its own.
+tls_pair() {
+  local client=()
+  while [[ $1 != -- ]]; do
+    client+=("$1")
+    shift
+  done
+  [[ -s $T/own.pem ]] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+    -subj /CN=x -addext subjectAltName=DNS:localhost -keyout "$T/own.pem" -out "$T/own.crt" \
+    2>"$T/log"
+  cat "$T/own.crt" >>"$T/own.pem"
+  PEER_TLS=$T/own.pem start_fake "$@"
+  PEER_TLS=$T/own.crt run timeout 20 "$PEER" "$PORT" "${client[@]}"
+}
+
+# RFC 8446, 6.1: close_notify.
+@test "peer: with PEER_TLS, what one side sends the other one gets, each through TLS" {
+  seq 1000000 1199999 >"$T/sent"
+  tls_pair send:'hello\n' line file:"$T/sent" half-close eof \
+    -- line send:'+\n' eof send:bye half-close
+  assert_success
+  assert_output $'+\nbye'
+  NAME=fake finish_peer
+  cmp <(echo "listening on 127.0.0.1:$PORT" && echo hello && cat "$T/sent") "$T/fake.out"
+}
+
+@test "peer: through TLS it tells an end without close_notify, and a certificate not signed" {
+  tls_pair line eof -- send:'+\n' cut
+  assert_failure 1
+  assert_output --partial 'TLS: unexpected eof'
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=y \
+    -keyout "$T/other.key" -out "$T/other.crt" 2>"$T/log"
+  PEER_TLS=$T/own.pem NAME=second start_fake -- line
+  PEER_TLS=$T/other.crt run -1 "$PEER" "$PORT" send:'hello\n'
+  assert_output --partial 'TLS: self-signed certificate'
+  PEER_TLS=$T/none run -1 "$PEER" "$PORT" close
+  assert_output --partial "PEER_TLS=$T/none"
+}
+
+@test "peer: through TLS, what flood could not send yet is sent before the end" {
+  local sent
+  tls_pair flood:1 half-close ready:"$T/go" eof -- send:x until:"$T/go" drain half-close
+  assert_success
+  NAME=fake finish_peer
+  sent=${lines[0]}
+  [[ ${lines[1]} == x ]]
+  ((sent > 100000))
+  assert_equal "$(tail -n 1 "$T/fake.out")" "$sent"
+}
+
+@test "peer: with PEER_TLS, close before any word says nothing, not even a ClientHello" {
+  PEER_TLS='' start_fake -- drain
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x \
+    -keyout "$T/key" -out "$T/crt" 2>"$T/log"
+  PEER_TLS=$T/crt "$PEER" "$PORT" close
+  NAME=fake finish_peer
+  assert_equal "$(tail -n 1 "$T/fake.out")" 0
+}
+
 @test "peer: UDP keeps datagrams apart, the empty one and the largest too" {
   start_fake -u -- recv:0 send:'' recv:3 send:abc recv:65507 fill:65507:y recv send:z
   run -0 "$PEER" -u "$PORT" send:'' recv:0 send:one recv:3 fill:65507:x within:1000:recv:65507 \

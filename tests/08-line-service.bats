@@ -1,0 +1,1 @@
+helpers/line-service.bats

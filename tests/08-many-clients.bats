@@ -1,0 +1,1 @@
+helpers/many-clients.bats

@@ -1,0 +1,871 @@
+# What is 08's own: certificates, verification, a handshake that holds nobody up, an end that nobody
+# can fake. The service itself is judged, through TLS, by 08-line-service.bats; what any TCP
+# program, and any server of many, has to stand by 08-tcp.bats and 08-many-clients.bats.
+
+# shellcheck disable=SC2154 # run --separate-stderr sets stderr and stderr_lines
+CHAPTER=08-tls
+load helpers/common
+
+HOSTILE=$ROOT/tests/helpers/hostile.py
+
+# The kit's certificates and all the wrong ones, new for each run: see wrong-certs.sh.
+setup_file() {
+  export WRONG=$BATS_FILE_TMPDIR/certs
+  sh "$BATS_TEST_DIRNAME/helpers/wrong-certs.sh" "$WRONG"
+}
+
+# identity NAME: the options with which a program shows that certificate.
+identity() {
+  IDENTITY=(-c "$WRONG/$1.pem" -k "$WRONG/$1.key")
+}
+
+# start_ours [OPTION…]: the server with the certificate of this run.
+start_ours() {
+  identity server
+  start_server "${IDENTITY[@]}" "$@"
+  CA=$WRONG/ca.pem
+  PEER_TLS=$CA
+}
+
+# hostile VERB…: see hostile.py.
+hostile() {
+  need python3
+  run -0 timeout 60 python3 "$HOSTILE" "$PORT" "$CA" "$@"
+}
+
+# s_client [OPTION…]: its input is said, its output is in $output, and $status is its own.
+s_client() {
+  run timeout 10 openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$CA" "$@"
+}
+
+# talks COMMAND…: it says two lines, and gets its replies.
+talks() {
+  run timeout 10 "$@" < <(printf 'hello\nworld\n' && sleep 0.7)
+  assert_line --partial +hello
+  assert_line --partial +world
+}
+
+# has_fds MIN [MAX]: so many descriptors of the server are open.
+has_fds() {
+  local n
+  n=$(fds "$SERVER_PID")
+  ((n >= $1 && n <= ${2:-n}))
+}
+
+# happened CALL FIELD: how often, by the report that the fault shim writes when a process ends.
+happened() {
+  sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$T/report" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# logged REGEX [TIMES]: the server's log has so many such lines.
+logged() {
+  wait_for 2 grep -Eq "$1" "$T/server.err" || last_words server
+  [[ ! ${2-} ]] || (($(grep -Ec "$1" "$T/server.err") == $2)) || last_words server
+}
+
+# program WORDS ARGUMENT…: in the foreground; $SERVER and $CLIENT may be several words.
+program() {
+  local words=$1
+  shift
+  eval "timeout 20 $words \"\$@\""
+}
+
+# complains STATUS LINE PROGRAM ARGUMENT…: it ends with that status, and says that on stderr.
+complains() {
+  local want=$1 line=$2
+  shift 2
+  run "-$want" --separate-stderr program "$@"
+  refute_output
+  [[ ${stderr_lines[0]} =~ $line ]] || complain "not $line: ${stderr_lines[0]}"
+}
+
+# ---- the certificates ----
+
+names_of() {
+  openssl x509 -in "$1" -noout -ext subjectAltName | sed -n '2s/^ *//p'
+}
+
+# RFC 5280, 4.2.1; RFC 9525, 6: names are the subjectAltName.
+# bats test_tags=kit
+@test "certs.sh: a CA, a server's and a client's certificate, for what each is to do; keys 0600" {
+  local name
+  sh "$ROOT/08-tls/certs.sh" "$T/certs" >"$T/told"
+  (($(grep -c ^made "$T/told") == 3))
+  cd "$T/certs"
+  for name in '-verify_hostname localhost' '-verify_ip 127.0.0.1' '-verify_ip ::1'; do
+    # shellcheck disable=SC2086 # two words
+    openssl verify -x509_strict -CAfile ca.pem -purpose sslserver $name server.pem
+  done
+  openssl verify -x509_strict -CAfile ca.pem -purpose sslclient client.pem
+  run ! openssl verify -CAfile ca.pem -purpose sslclient server.pem
+  run ! openssl verify -CAfile ca.pem -purpose sslserver client.pem
+  assert_equal "$(names_of server.pem)" \
+    'DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1'
+  for name in ca server client; do
+    assert_equal "$(stat -c %a "$name.key")" 600
+    openssl x509 -in "$name.pem" -noout -text | grep -q 'NIST CURVE: P-256'
+  done
+  openssl x509 -in server.pem -noout -checkend $((80 * 86400))
+  run ! openssl x509 -in server.pem -noout -checkend $((91 * 86400))
+  assert_equal "$(echo .[!.]* *)" \
+    '.[!.]* ca.key ca.pem client.key client.pem server.key server.pem'
+}
+
+# openssl-x509(1), -checkend
+# bats test_tags=kit
+@test "certs.sh: makes what is missing or about to expire, and leaves the rest as it is" {
+  local certs=$T/certs before
+  # lasts DAYS: a server certificate in the place of the kit's.
+  lasts() {
+    openssl req -x509 -key "$certs/server.key" -subj /CN=localhost -days "$1" \
+      -out "$certs/server.pem"
+    before=$(cksum <"$certs/server.pem")
+    sh "$ROOT/08-tls/certs.sh" "$certs"
+  }
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  refute_output
+  run -0 lasts 30
+  refute_output
+  run -0 lasts 5
+  assert_output --regexp '^made .*/server.pem$'
+  openssl verify -CAfile "$certs/ca.pem" "$certs/server.pem"
+  rm "$certs/ca.pem" # and nothing is worth anything without it
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  assert_equal "${#lines[@]}" 3
+  openssl verify -CAfile "$certs/ca.pem" "$certs/server.pem" "$certs/client.pem"
+}
+
+# bats test_tags=kit
+@test "the keys are not in the repository: git ignores them" {
+  need git
+  cd "$ROOT"
+  git rev-parse 2>/dev/null || skip 'no repository here'
+  git check-ignore 08-tls/certs/ca.key
+  git check-ignore 08-tls/certs/server.key
+  run -0 git ls-files '*.key' '*.pem'
+  refute_output
+}
+
+# ---- other people's clients ----
+
+@test "openssl s_client talks to it, with TLS 1.2 and 1.3" {
+  local version
+  start_ours
+  for version in -tls1_2 -tls1_3; do
+    talks openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$CA" -verify_return_error \
+      -verify_ip 127.0.0.1 -quiet -no_ign_eof $version
+    assert_success
+  done
+}
+
+@test "gnutls-cli talks to it" {
+  need gnutls-cli
+  start_ours
+  talks gnutls-cli --x509cafile "$CA" --port "$PORT" localhost
+  assert_line --partial 'The certificate is trusted'
+}
+
+@test "socat and ncat talk to it" {
+  need socat ncat
+  start_ours
+  talks socat -t 5 - "OPENSSL:127.0.0.1:$PORT,cafile=$CA,commonname=localhost"
+  assert_success
+  talks ncat --ssl-verify --ssl-trustfile "$CA" localhost "$PORT"
+}
+
+# The fifth article's: a default context, our CA, server_hostname.
+@test "Python's ssl talks to it" {
+  need python3
+  start_ours
+  run -0 timeout 10 python3 -c 'if True:
+    import socket, ssl, sys
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as s:
+        with context.wrap_socket(s, server_hostname="localhost") as tls:
+            tls.sendall(b"Hello, secure world!\n")
+            print(tls.recv(1024).decode(), end="")
+            print(tls.version())
+            tls.unwrap().close() # waits for close_notify
+  ' "$PORT" "$CA"
+  assert_output $'+Hello, secure world!\nTLSv1.3'
+}
+
+# RFC 8446, 2.2: a session that is resumed needs no certificate.
+@test "a session can be resumed, with 1.2 and 1.3, by a client with a certificate too" {
+  local version
+  start_ours -C "$WRONG/ca.pem"
+  for version in -tls1_2 -tls1_3; do
+    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version -sess_out "$T/session" \
+      -quiet -no_ign_eof < <(printf 'hello\n' && sleep 0.5)
+    assert_line +hello
+    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version -sess_in "$T/session" \
+      < <(printf 'hello\n' && sleep 0.5)
+    assert_line --partial 'Reused, TLSv1'
+    assert_line +hello
+  done
+}
+
+# ---- whom the client believes ----
+
+# s_server NAME OPTION…: openssl's, with that certificate (none: no options); sets PORT.
+s_server() {
+  local certificate=(-cert "$WRONG/$1.pem" -key "$WRONG/$1.key" -cert_chain "$WRONG/$1.pem")
+  [[ $1 != anonymous ]] || certificate=(-nocert)
+  start_tool "$1" openssl s_server -accept 127.0.0.1:0 "${certificate[@]}" "${@:2}"
+  wait_for 5 grep -q ^ACCEPT "$T/$1.out"
+  PORT=$(sed -n 's/^ACCEPT .*://p' "$T/$1.out")
+}
+
+# refuses NAME ADDRESS REASON [OPTION…]: our client leaves that server with that reason, and the
+# server has not got a word of ours.
+refuses() {
+  local name=$1 address=$2 reason=$3
+  shift 3
+  s_server "$name" "$@"
+  run -1 --separate-stderr client -a "$address" -C "$WRONG/ca.pem" secret words
+  refute_output
+  [[ $stderr =~ ^client:\ .*$reason ]] || complain "$name: not '$reason': $stderr"
+  [[ ${#stderr_lines[@]} == 1 ]] || complain "$name: more than a line: $stderr"
+  run ! grep -a -e secret -e words "$T/$name.out"
+}
+
+# accepts NAME ADDRESS
+accepts() {
+  s_server "$1"
+  run timeout 10 bash -c "{ sleep 0.1; echo; } | true" # nothing
+  start_tool "client-$1" bash -c "exec $CLIENT -a $2 -p $PORT -C $WRONG/ca.pem secret"
+  wait_for 5 grep -aq secret "$T/$1.out" || last_words "client-$1"
+}
+
+# Numbers: openssl-verification-options(1), and openssl/x509_vfy.h.
+# bats test_tags=kit
+@test "client: who is not whom it asked for is told nothing: name, address, name in CN only" {
+  refuses other-name localhost 'CN=other.example: .*ostname mismatch'
+  refuses cn-only localhost 'CN=localhost: .*ostname mismatch'
+  refuses no-ip 127.0.0.1 'CN=localhost: .*IP address mismatch'
+}
+
+# bats test_tags=kit
+@test "client: expired, not yet valid, self-signed, of an unknown CA: refused" {
+  refuses expired localhost 'CN=localhost: .*has expired'
+  refuses not-yet localhost 'CN=localhost: .*not yet valid'
+  refuses self-signed localhost 'CN=localhost: .*self-signed certificate'
+  refuses other-ca localhost 'CN=localhost: .*unable to get local issuer'
+}
+
+# bats test_tags=kit
+@test "client: a client's certificate, weak keys and signatures, chains that are none: refused" {
+  local weak=(-cipher 'DEFAULT:@SECLEVEL=0')
+  refuses client-only localhost 'CN=localhost: .*purpose'
+  refuses rsa1024 localhost 'CN=localhost: .*key too weak' "${weak[@]}"
+  refuses sha1 localhost 'CN=localhost: .*digest .*too weak' "${weak[@]}"
+  refuses no-intermediate localhost 'CN=localhost: .*unable to get local issuer'
+  refuses leaf-as-ca localhost 'CN=localhost: .*invalid CA'
+}
+
+# bats test_tags=kit
+@test "client: TLS 1.1, anonymous ciphers, no TLS at all: refused" {
+  refuses server localhost '(protocol version|unsupported protocol)' -tls1_1 \
+    -cipher 'DEFAULT:@SECLEVEL=0'
+  refuses anonymous localhost 'handshake failure' -tls1_2 -cipher 'aNULL:@SECLEVEL=0'
+  PEER_TLS='' NAME=plain start_fake -- sleep:100 send:'+welcome\n' drain
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" secret
+  refute_output
+  [[ $stderr =~ ^client:\ .*(wrong version number|packet length) ]] || complain "$stderr"
+  run ! grep -a secret "$T/plain.out"
+}
+
+# A server that takes everything down as it came: no byte of the message, in no encoding.
+# bats test_tags=kit
+@test "client: before the handshake is done not a word of the user's leaves it" {
+  PEER_TLS='' NAME=plain start_fake -- recv:1 sleep:300 half-close eof
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" secret words
+  refute_output
+  [[ $stderr == client:\ * ]]
+  PEER_TLS='' NAME=plain finish_peer
+  run ! grep -a secret "$T/plain.out"
+  (($(wc -c <"$T/plain.out") < 1000))
+}
+
+# bats test_tags=kit
+@test "client: the good chain, one with its intermediate, an address with its name: accepted" {
+  local name
+  for name in server:localhost server:127.0.0.1 intermediate:localhost only-ip:127.0.0.1 \
+    rsa:localhost; do
+    accepts_our_server "${name%%:*}" "${name#*:}"
+  done
+}
+
+# accepts_our_server NAME ADDRESS: with that certificate.
+accepts_our_server() {
+  identity "$1"
+  NAME=$1-$2 start_server "${IDENTITY[@]}"
+  run -0 --separate-stderr client -a "$2" -C "$WRONG/ca.pem" hello
+  assert_output +hello
+  assert_equal "$stderr" ''
+}
+
+# bats test_tags=kit
+@test "client: talks to openssl s_server" {
+  s_server server -rev # which says each line backwards: no answer of the line service
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" hello
+  [[ $stderr == *'does not fit'* ]]
+  accepts intermediate localhost
+}
+
+# bats test_tags=kit
+@test "client: -n NAME is the name that counts, in the certificate and in SNI" {
+  identity other-name
+  start_server "${IDENTITY[@]}"
+  complains 1 'CN=other.example: .*mismatch' "$CLIENT" -p "$PORT" -C "$WRONG/ca.pem" hello
+  run -0 client -C "$WRONG/ca.pem" -n other.example hello
+  assert_output +hello
+  run -0 client -C "$WRONG/ca.pem" -n 192.0.2.1 hello
+  complains 1 'mismatch' "$CLIENT" -p "$PORT" -C "$WRONG/ca.pem" -n 192.0.2.2 hello
+  complains 1 'mismatch' "$CLIENT" -p "$PORT" -C "$WRONG/ca.pem" -n example hello
+  s_server server -servername other.example -cert2 "$WRONG/other-name.pem" \
+    -key2 "$WRONG/other-name.key"
+  start_tool sni bash -c "exec $CLIENT -p $PORT -C $WRONG/ca.pem -n other.example secret"
+  wait_for 5 grep -aq secret "$T/server.out" || last_words sni
+}
+
+# RFC 6066, 3: an address is no name for SNI.
+# bats test_tags=kit
+@test "client: an address is never sent as SNI, a name is" {
+  PEER_TLS='' start_fake -- recv:200 sleep:100 close
+  run -1 client -a localhost -C "$WRONG/ca.pem" hello
+  PEER_TLS='' NAME=second start_fake -- recv:200 sleep:100 close
+  run -1 client -a 127.0.0.1 -C "$WRONG/ca.pem" hello
+  grep -aq localhost "$T/fake.out"
+  run ! grep -aq '127\.0\.0\.1.' <(tail -n +2 "$T/second.out")
+}
+
+# bats test_tags=kit
+@test "client: no CA that it could believe: the reason, exit 1" {
+  local file
+  start_ours
+  echo garbage >"$T/garbage"
+  for file in "$T/none" "$T/garbage" "$T" /dev/null; do
+    complains 1 "^client: .*$file" "$CLIENT" -p "$PORT" -C "$file" hello
+  done
+}
+
+# bats test_tags=kit
+@test "client: a server that accepts and then says nothing is given up after 5 s" {
+  local ms
+  PEER_TLS='' start_fake -- silent
+  ms=$(now_ms)
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" secret
+  ms=$(($(now_ms) - ms))
+  ((ms > 4000 && ms < 8000)) || complain "$ms ms"
+  [[ $stderr =~ ^client:\ .*too\ long ]] || complain "$stderr"
+}
+
+# bats test_tags=kit
+@test "client: a certificate without its key, a name that is none: usage, exit 2" {
+  complains 2 '^client: .*-c and -k' "$CLIENT" -c "$WRONG/client.pem" hello
+  complains 2 '^client: .*-c and -k' "$CLIENT" -k "$WRONG/client.key" hello
+  complains 2 '^client: .*not a name' "$CLIENT" -n '' hello
+}
+
+# bats test_tags=kit
+@test "client: -i says protocol, cipher, who the server is, who says so, and until when" {
+  start_ours
+  run -0 --separate-stderr client -C "$CA" -i hello
+  assert_output --partial +hello
+  output+=$'\n'$stderr
+  assert_output --regexp 'TLSv?1\.3'
+  assert_output --partial TLS_AES_
+  assert_output --partial CN=localhost
+  assert_output --partial 'CN=Socket Stages CA'
+  assert_output --partial "$(openssl x509 -in "$WRONG/server.pem" -noout -enddate |
+    sed 's/.*=\([A-Z][a-z]*  *[0-9]*\) .*/\1/')"
+}
+
+# ---- what the server refuses ----
+
+# RFC 8996 (1.0 and 1.1), RFC 7568 (SSLv3); of SSLv2's hello nothing is understood.
+@test "SSLv2, SSLv3, TLS 1.0 and 1.1 are refused with an alert" {
+  local version
+  start_ours
+  hostile old-versions
+  assert_output --regexp '^([a-z]+_failure |)end [a-z]+_failure end( protocol_version end){2}$'
+  for version in -tls1 -tls1_1; do
+    s_client $version -cipher 'DEFAULT:@SECLEVEL=0' </dev/null
+    assert_failure
+    assert_output --partial 'alert protocol version'
+  done
+  assert_serving
+}
+
+# RFC 9325, 4.1 and 4.2
+@test "NULL, anonymous, export, RC4, 3DES, CBC and RSA key exchange are refused with an alert" {
+  start_ours
+  hostile suites
+  assert_equal "${#lines[@]}" 7
+  assert_equal "$(grep -c 'handshake_failure end$' <<<"$output")" 6
+  assert_line --regexp '^good: hello c02[bc]'
+  assert_serving
+}
+
+# RFC 3749, CRIME
+@test "compression is never chosen" {
+  start_ours
+  hostile compression
+  assert_output --partial 'compression 0'
+}
+
+# RFC 5746. It would cost the server a handshake for each record of the client.
+@test "renegotiation is refused, and costs that connection only" {
+  start_ours
+  s_client -tls1_2 < <(printf 'hello\n' && sleep 0.3 && printf 'R\n' && sleep 0.5)
+  assert_output --partial +hello
+  assert_output --partial ':no renegotiation:'
+  assert_serving
+}
+
+# sslscan(1); RFC 9325
+@test "sslscan finds TLS 1.2 and 1.3 only, each suite with ECDHE and an AEAD" {
+  need sslscan
+  start_ours
+  run -0 timeout 60 sslscan --no-colour --show-certificate "127.0.0.1:$PORT"
+  assert_equal "$(awk '$2 == "enabled" { print $1 }' <<<"$output" | tr '\n' ' ')" 'TLSv1.2 TLSv1.3 '
+  assert_output --regexp 'Compression disabled|does not support compression'
+  assert_output --partial 'Session renegotiation not supported'
+  (($(grep -Ec '^(Preferred|Accepted) ' <<<"$output") >= 4))
+  run ! grep -Ev 'ECDHE.*(GCM|CHACHA20|POLY1305)|TLS_(AES|CHACHA20)' \
+    <(grep -E '^(Preferred|Accepted) ' <<<"$output")
+}
+
+@test "nmap's ssl-enum-ciphers: least strength A" {
+  need nmap
+  start_ours
+  run -0 timeout 60 nmap -n -Pn -p "$PORT" --script ssl-enum-ciphers 127.0.0.1
+  assert_output --partial 'least strength: A'
+  assert_equal "$(grep -o 'TLSv[0-9.]*:' <<<"$output" | tr '\n' ' ')" 'TLSv1.2: TLSv1.3: '
+  refute_output --partial _CBC_
+  refute_output --partial warnings
+}
+
+# ---- mutual TLS ----
+
+# SSL_CTX_set_verify(3). Of 1.3 a client's handshake is over before the server has seen its
+# certificate: what it hears is an alert in the place of the reply.
+@test "-C: a client without certificate, with a foreign, expired or wrong one gets an alert only" {
+  local name version
+  start_ours -C "$WRONG/ca.pem" -v
+  for version in -tls1_2 -tls1_3; do
+    for name in none client-other client-expired client-server; do
+      local certificate=(-cert "$WRONG/$name.pem" -key "$WRONG/$name.key")
+      [[ $name != none ]] || certificate=()
+      s_client "${certificate[@]}" $version < <(echo hello && sleep 0.3)
+      refute_output --partial +hello
+      assert_output --regexp 'alert (certificate|handshake|unknown|unsupported|bad)'
+    done
+  done
+  logged 'did not return a certificate' 2
+  logged 'CN=mallory.*issuer' 2
+  logged 'CN=bob.*expired' 2
+  logged 'CN=carol.*purpose' 2
+  s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" -quiet -no_ign_eof \
+    < <(echo hello && sleep 0.5)
+  assert_line +hello
+  logged CN=alice 1
+}
+
+# A name is text from the other side, and so may be anything: no terminal is to obey it.
+# bats test_tags=kit
+@test "control characters in a certificate's name reach neither log nor terminal" {
+  local subject=$'/CN=evil\e[2J\nserver: all is well'
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj "$subject" \
+    -keyout "$T/evil.key" -out "$T/evil.pem" 2>"$T/log"
+  start_ours -C "$WRONG/ca.pem" -v
+  s_client -cert "$T/evil.pem" -key "$T/evil.key" < <(echo hello && sleep 0.2)
+  logged 'CN=evil.*self-signed' 1
+  run ! grep -aq -e $'\e' -e '^server' "$T/server.err"
+  NAME=evil start_server -c "$T/evil.pem" -k "$T/evil.key"
+  complains 1 '^client: .*CN=evil.*self-signed' "$CLIENT" -p "$PORT" -C "$WRONG/ca.pem" hello
+  [[ $stderr != *$'\e'* && ${#stderr_lines[@]} == 1 ]]
+}
+
+# bats test_tags=kit
+@test "client: -c and -k show a certificate; refused, it says what the server says, exit 1" {
+  local name
+  start_ours -C "$WRONG/ca.pem"
+  identity client
+  run -0 --separate-stderr client -C "$CA" "${IDENTITY[@]}" hello
+  assert_output +hello
+  complains 1 '^client: .*certificate required' "$CLIENT" -p "$PORT" -C "$CA" hello
+  for name in client-other client-expired client-server; do
+    identity "$name"
+    complains 1 '^client: .*(unknown ca|expired|unsupported certificate|certificate)' "$CLIENT" \
+      -p "$PORT" -C "$CA" "${IDENTITY[@]}" hello
+  done
+  assert_alive
+}
+
+# ---- clients that do no handshake ----
+
+half_hello() {
+  need python3
+  timeout 10 python3 "$HOSTILE" "$PORT" "$CA" hello-file >"$T/hello"
+  head -c $(($(wc -c <"$T/hello") / 2)) "$T/hello" >"$T/half"
+}
+
+# closed_after NAME MIN MAX COUNT: all of that peer's, in so many ms.
+closed_after() {
+  NAME=$1 finish_peer
+  awk -v min="$2" -v max="$3" -v count="$4" '$1 >= min && $1 <= max { n++ }
+    END { if (n != count) exit 1 }' "$T/$1.out" || complain "$(tr '\n' ' ' <"$T/$1.out")"
+}
+
+# Each honest client gets its answers within a second, the server takes no processor time.
+@test "200 peers, silent, half a ClientHello, a byte a second: gone after 5 s, others are served" {
+  local bytes=() i before
+  start_ours -v
+  before=$(fds "$SERVER_PID")
+  half_hello
+  for i in {1..4}; do
+    bytes+=("file:$T/byte$i" sleep:1000)
+    tail -c "+$i" "$T/hello" | head -c 1 >"$T/byte$i"
+  done
+  PEER_TLS='' NAME=silent start_peer -n 100 "$PORT" ready:"$T/1" closed:8000
+  PEER_TLS='' NAME=half start_peer -n 80 "$PORT" file:"$T/half" ready:"$T/2" closed:8000
+  PEER_TLS='' NAME=slow start_peer -n 20 "$PORT" "${bytes[@]:0:2}" ready:"$T/3" "${bytes[@]:2}" \
+    closed:5000
+  wait_for 5 has_fds $((before + 200))
+  "$PEER" -t 5 -n 20 "$PORT" lines:10 lines-back:10 half-close eof
+  for i in {1..5}; do
+    assert_serving
+    "$PEER" "$PORT" within:500:send:'hello\n' within:500:line
+  done
+  closed_after silent 4000 7000 100
+  closed_after half 4000 7000 80
+  closed_after slow 0 3000 20
+  wait_for 2 has_fds "$before" "$before"
+  logged 'handshake.*time' 200
+  assert_serving
+}
+
+@test "a client of the handshake that has the server wait does not make it spin" {
+  local ticks
+  start_ours
+  half_hello
+  PEER_TLS='' start_peer -n 20 "$PORT" file:"$T/half" ready:"$T/here" silent
+  wait_for 5 test -e "$T/here"
+  ticks=$(cpu_ticks "$SERVER_PID")
+  sleep 1
+  (($(cpu_ticks "$SERVER_PID") - ticks < 5))
+}
+
+# RFC 8446, 6: a fatal alert, then the end.
+@test "plain text, and records that are none: an alert or the end; one line of log for each" {
+  start_ours -v
+  hostile junk
+  assert_equal "$(grep -Ecx '([a-z_]+ )?end' <<<"$output")" 8 # never a reset
+  assert_equal "$(grep -c _ <<<"$output")" 6
+  assert_serving
+  logged 'handshake.*(http request|wrong version)'
+  (($(grep -c handshake "$T/server.err") == 8)) || last_words server
+}
+
+@test "random bytes are answered with an alert or the end" {
+  start_ours
+  hostile noise
+  run ! grep -Eo '(still open|reset)' <<<"$output"
+  assert_serving
+}
+
+# RFC 8446, 4.6.3. OpenSSL answers a KeyUpdate by itself, and reads on: it need never come back.
+@test "clients that send KeyUpdate without end do not keep others waiting, nor cost memory" {
+  local name before
+  start_ours
+  before=$(rss_kb "$SERVER_PID")
+  for name in first second; do
+    start_tool $name sh -c 'yes K | exec openssl s_client -connect "127.0.0.1:$1"' sh "$PORT"
+  done
+  wait_for 5 grep -q KEYUPDATE "$T/second.err" "$T/second.out"
+  for _ in {1..5}; do
+    assert_serving
+    sleep 0.1
+  done
+  [[ ${SAN-} ]] || (($(rss_kb "$SERVER_PID") - before < 2000))
+}
+
+# RFC 8446, 5.1 and 5.2: lengths. OpenSSL answers with the alert for each.
+@test "bad records in mid-conversation, of 0 and of 18,000 bytes too: an alert, never a reset" {
+  start_ours
+  hostile records
+  assert_equal "${#lines[@]}" 10
+  run ! grep -Ev 'alert.* end$' <<<"$output"
+  assert_serving
+}
+
+@test "a reset, a cut and half a flight at every stage of the handshake, 1.2 and 1.3: no harm" {
+  local before
+  start_ours
+  assert_serving
+  before=$(fds "$SERVER_PID")
+  hostile resets
+  assert_output '32 visits'
+  assert_serving
+  wait_for 7 has_fds "$before" "$before"
+}
+
+# SIGPIPE: OpenSSL writes with write(2). The client rejects our certificate, or is gone.
+@test "200 clients that reject the certificate, or reset after the handshake, do no harm" {
+  start_ours -v
+  PEER_TLS=$WRONG/other-root.pem run -1 "$PEER" -n 5 "$PORT" send:'hello\n'
+  logged 'handshake.*unknown ca' 1
+  "$PEER" -n 50 -r 4 "$PORT" lines:100 reset
+  FAULT_ENV='FAULT_SHORT=50 FAULT_DELAY=send:300' NAME=slow start_ours
+  "$PEER" -n 20 "$PORT" lines:1000 gone
+  NAME=slow assert_serving
+}
+
+# ---- the end ----
+
+# RFC 8446, 6.1: close_notify. What comes after it is ignored.
+@test "data after close_notify is not answered, and harms nobody" {
+  start_ours
+  hostile more-after-close-notify
+  assert_output --regexp '^(alert |)+end$'
+  assert_serving
+}
+
+@test "a client's close_notify is answered with ours; its end without one is called truncation" {
+  start_ours -v
+  "$PEER" "$PORT" send:'hello\n' line half-close eof
+  "$PEER" "$PORT" send:'hello\nhalf' line cut
+  logged truncated 1
+  logged ' closed$' 1
+  assert_serving
+}
+
+# fake_tls VERB…: peer as a TLS server with the good certificate.
+fake_tls() {
+  cat "$WRONG/server.pem" "$WRONG/server.key" >"$T/identity"
+  PEER_TLS=$T/identity start_fake "$@"
+}
+
+# bats test_tags=kit
+@test "client: an end without close_notify: what came is shown, then an error, exit 1" {
+  fake_tls -- line send:'+hello\n' line send:'+wo' cut drain
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" hello world
+  assert_line --index 0 +hello
+  [[ $stderr =~ ^client:\ .*(truncated|close_notify) ]] || complain "$stderr"
+  NAME=clean fake_tls -- line send:'+hello\n' half-close drain
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" hello world
+  assert_output +hello
+  [[ $stderr =~ ^client:\ .*closed ]] || complain "$stderr"
+  NAME=reset fake_tls -- line send:'+hello\n' line reset
+  run -1 --separate-stderr client -C "$WRONG/ca.pem" hello world
+  assert_output +hello
+  [[ $stderr == *ECONNRESET* ]] || complain "$stderr"
+}
+
+# The truncation after the last reply: nothing is lost that the client knows of, but it says so.
+# bats test_tags=kit
+@test "client: says close_notify itself" {
+  fake_tls -- line send:'+hello\n' eof half-close
+  run -0 --separate-stderr client -C "$WRONG/ca.pem" hello
+  assert_output +hello
+  finish_fake
+}
+
+finish_fake() {
+  NAME=fake finish_peer
+}
+
+# RFC 2525, 2.17: a close with input unread sends a reset, which destroys the alert on its way.
+alerts_arrive() {
+  local before
+  start_server -c "$WRONG/server.pem" -k "$WRONG/server.key"
+  before=$(nstat -asz TcpOutRsts)
+  head -c 100000 /dev/zero >"$T/zeros"
+  PEER_TLS='' "$PEER" -t 5 -r 50 "$PORT" send:'\x16\x03\x01\x46\x50' file:"$T/zeros" eof \
+    >"$T/alerts"
+  (($(wc -c <"$T/alerts") == 350))
+  PEER_TLS=$WRONG/ca.pem "$PEER" -t 5 -r 20 "$PORT" fill:200000 line eof >"$T/words"
+  (($(grep -c ^- "$T/words") == 20))
+  assert_equal "$(nstat -asz TcpOutRsts)" "$before"
+}
+
+@test "a last alert and a last reply always arrive: 70 of 70, and no reset" {
+  need nstat
+  run -0 netns alerts_arrive
+}
+
+# ---- beneath OpenSSL ----
+
+# BIO_s_socket(7) makes of EINTR and EAGAIN "retry", of which the program has to take care.
+@test "EINTR, EAGAIN and short writes in every call, from the first byte of the handshake on" {
+  local call
+  FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=50 FAULT_FAIL=epoll_wait:EINTR:3,accept:EAGAIN:2,\
+accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_ours
+  "$PEER" -n 20 "$PORT" lines:200 lines-back:200 half-close eof
+  "$PEER" -n 5 "$PORT" dribble:1:'one\n' lines:10 line lines-back:10 >"$T/ones"
+  seq 1000000 1050000 >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+  "$PEER" "$PORT" echo:"$T/sent" >"$T/received"
+  same_bytes "$T/expected" "$T/received"
+  stop_server
+  for call in epoll_wait accept recv send; do
+    (($(happened "$call" failed) > 15)) || complain "$call: $(happened "$call" failed)"
+  done
+  (($(happened send shortened) > 1000))
+}
+
+@test "a handshake of single bytes, in both directions" {
+  FAULT_ENV='FAULT_SHORT=1' start_ours
+  FAULT_ENV='FAULT_SHORT=1' run -0 client -C "$CA" hello world
+  assert_output $'+hello\n+world'
+}
+
+# A blocking call on a blocking socket fails with EINTR too: SSL_get_error(3).
+# bats test_tags=kit
+@test "client: EINTR in every second call, short writes: each reply is the right one" {
+  start_ours
+  seq 1 300 >"$T/sent"
+  FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=3 FAULT_FAIL=connect:EINTR:@1,recv:EINTR:2,\
+send:EINTR:2,poll:EINTR:2" run -0 --separate-stderr client -C "$CA" <"$T/sent"
+  assert_equal "$stderr" ''
+  assert_equal "$output" "$(sed 's/^/+/' "$T/sent")"
+  (($(happened recv failed) > 100 && $(happened send failed) > 100))
+}
+
+# Each of the some hundred allocations of a handshake fails for some client.
+# bats test_tags=kit
+@test "every 1,501st malloc fails: that connection ends, the others and the server go on" {
+  [[ ${SAN-} != *address* ]] || skip 'a sanitizer has a malloc of its own'
+  local i good=0 NAME
+  FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=malloc:ENOMEM:1501" start_ours
+  for i in {1..40}; do
+    run "$PEER" -t 5 "$PORT" send:'hello\n' line half-close eof
+    ((status)) || good=$((good + 1))
+  done
+  ((good > 0 && good < 40)) || complain "$good of 40"
+  stop_server
+}
+
+# ---- a renewed certificate ----
+
+serial() {
+  openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$WRONG/ca.pem" </dev/null 2>/dev/null |
+    openssl x509 -noout -serial
+}
+
+serial_is() {
+  [[ $(serial) == "$1" ]]
+}
+
+copy_identity() {
+  install -m 600 "$WRONG/$1.key" "$T/now.key"
+  install -m 644 "$WRONG/$1.pem" "$T/now.pem"
+}
+
+# bats test_tags=kit
+@test "SIGHUP: new connections see the renewed certificate, an old one goes on undisturbed" {
+  local old new i
+  copy_identity server
+  PEER_TLS=$WRONG/ca.pem
+  start_server -c "$T/now.pem" -k "$T/now.key"
+  old=$(serial)
+  start_peer "$PORT" send:'one\n' line ready:"$T/here" until:"$T/go" send:'two\n' line \
+    half-close eof
+  wait_for 5 test -e "$T/here"
+  copy_identity rsa
+  serial_is "$old" # until it is told
+  kill -HUP "$SERVER_PID"
+  new=$(openssl x509 -in "$WRONG/rsa.pem" -noout -serial)
+  wait_for 2 serial_is "$new"
+  touch "$T/go"
+  finish_peer
+  assert_equal "$(<"$T/peer.out")" $'+one\n+two'
+  for i in {1..10}; do
+    kill -HUP "$SERVER_PID"
+    assert_serving
+  done
+  stop_server
+  run ! grep -v '^server: loaded ' "$T/server.err"
+}
+
+# bats test_tags=kit
+@test "SIGHUP with files that are no good: said on stderr, the old certificate goes on" {
+  local good
+  copy_identity server
+  PEER_TLS=$WRONG/ca.pem
+  start_server -c "$T/now.pem" -k "$T/now.key"
+  good=$(serial)
+  # bad WORDS: after a SIGHUP it complains so, and all is as before.
+  bad() {
+    : >"$T/server.err"
+    kill -HUP "$SERVER_PID"
+    logged "^server: .*$1" 1
+    serial_is "$good"
+    assert_serving
+    copy_identity server
+  }
+  head -c 300 "$WRONG/server.pem" >"$T/now.pem"
+  bad 'now.pem'
+  rm "$T/now.pem"
+  bad 'now.pem.*No such file'
+  cp "$WRONG/rsa.pem" "$T/now.pem"
+  bad 'now.key.*mismatch'
+  chmod 644 "$T/now.key"
+  bad 'now.key.*others'
+  kill -HUP "$SERVER_PID"
+  assert_serving
+}
+
+# ---- files that are no good, at the start ----
+
+# bats test_tags=kit
+@test "a certificate or key that is missing, garbage, of another pair: says so, exit 1" {
+  local k=$WRONG/server.key c=$WRONG/server.pem
+  echo garbage >"$T/garbage"
+  chmod 600 "$T/garbage"
+  complains 1 "^server: .*$T/none.*No such file" "$SERVER" -p 0 -c "$T/none" -k "$k"
+  complains 1 "^server: .*$T/none.*No such file" "$SERVER" -p 0 -c "$c" -k "$T/none"
+  complains 1 "^server: .*$T/garbage" "$SERVER" -p 0 -c "$T/garbage" -k "$k"
+  complains 1 "^server: .*$T/garbage" "$SERVER" -p 0 -c "$c" -k "$T/garbage"
+  complains 1 "^server: .*$T/garbage" "$SERVER" -p 0 -c "$c" -k "$k" -C "$T/garbage"
+  complains 1 "^server: .*$T/none.*" "$SERVER" -p 0 -c "$c" -k "$k" -C "$T/none"
+  complains 1 "^server: .*client.key.*mismatch" "$SERVER" -p 0 -c "$c" -k "$WRONG/client.key"
+  complains 1 "^server: .*rsa.key.*mismatch" "$SERVER" -p 0 -c "$c" -k "$WRONG/rsa.key"
+  complains 1 "^server: " "$SERVER" -p 0 -c "$WRONG/sha1.pem" -k "$WRONG/sha1.key"
+  complains 1 "^server: " "$SERVER" -p 0 -c "$WRONG/rsa1024.pem" -k "$WRONG/rsa1024.key"
+}
+
+# bats test_tags=kit
+@test "a key that others may read is refused; one that we may not read too; one with a password" {
+  local mode
+  for mode in 644 640 604 660; do
+    install -m $mode "$WRONG/server.key" "$T/key"
+    complains 1 "^server: .*$T/key: others" "$SERVER" -p 0 -c "$WRONG/server.pem" -k "$T/key"
+  done
+  openssl ec -in "$WRONG/server.key" -aes128 -passout pass:secret -out "$T/locked" 2>/dev/null
+  chmod 600 "$T/locked"
+  complains 1 "^server: .*$T/locked" "$SERVER" -p 0 -c "$WRONG/server.pem" -k "$T/locked"
+  ((EUID != 0)) || need setpriv
+  install -m 000 "$WRONG/server.key" "$T/key"
+  ((EUID != 0)) || SERVER="setpriv --inh-caps -all --bounding-set -all $SERVER"
+  complains 1 "^server: .*$T/key: Permission denied" "$SERVER" -p 0 \
+    -c "$WRONG/server.pem" -k "$T/key"
+}
+
+# ---- memory ----
+
+# bats test_tags=kit
+@test "300 connections, idle after 40 kB: no buffers of OpenSSL's, 34 kB each, are kept" {
+  local before bytes
+  [[ ! ${SAN-} ]] || skip 'a sanitizer needs memory of its own'
+  start_ours
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  start_peer -n 300 "$PORT" lines:1000:40 lines-back:1000:40 ready:"$T/here" silent
+  wait_for 20 test -e "$T/here"
+  bytes=$((($(rss_kb "$SERVER_PID") - before) * 1024 / 300))
+  ((bytes < 60000)) || complain "$bytes bytes for each connection"
+}
