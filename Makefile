@@ -98,7 +98,7 @@ helpers: $(HELPERS) $(SHIM) $(UNITS)
 
 # The flags of the last build are kept in a file that changes only when they do:
 # everything depends on it, so a changed flag rebuilds and an unchanged one does not.
-$(BUILD)flags: WORDS = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+$(BUILD)flags: WORDS = $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(CURDIR)
 build/tool-flags: WORDS = $(TOOL)
 $(BUILD)flags build/tool-flags: FORCE
 	@mkdir -p $(@D)
