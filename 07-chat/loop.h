@@ -1,5 +1,5 @@
-/* loop.h: 06's event loop, and two things more: loop_after_batch, for what is done once for all that
- * a batch of events has brought, and loop_accept, which 06 writes out in its server. Who has a
+/* loop.h: 06's event loop, and two things more: loop_after_batch, for what is done once for all
+ * that a batch of events has brought, and loop_accept, which 06 writes out in its server. Who has a
  * descriptor registers it, with the events that matter and a handler; loop_run waits for all of
  * them at once and calls the handlers back, one after the other. tests/unit/loop.c tests 06's.
  *

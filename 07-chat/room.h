@@ -16,13 +16,14 @@
 #include <sys/uio.h>
 
 enum {
-    QUEUE_LIMIT = 256 * 1024, /* owed to one member; who falls further behind is cut: too slow */
-    QUEUE_LAG = QUEUE_LIMIT / 2,
-    QUEUE_FIRST = 4,           /* places of a new queue; it doubles */
-    MESSAGE_COST = 48,         /* of a message beside its bytes: its head, malloc's, two places */
-    FRESH_LIMIT = 16 * 1024,   /* cost of what is made, and places taken in queues, before all */
-    PLACES_LIMIT = 32 * 1024,  /* are attended to: what nobody could have been sent yet */
-    HISTORY_LIMIT = 64 * 1024, /* its cost; and never more than HISTORY_MOST messages */
+    QUEUE_LIMIT = 256 * 1024,    /* owed to one member; who falls further behind is cut: too slow */
+    QUEUE_LAG = QUEUE_LIMIT / 2, /* from here on it lags: who speaks then has a pause after it, */
+                                 /* until all have caught up or are cut; who types cannot tell */
+    QUEUE_FIRST = 4,             /* places of a new queue; it doubles */
+    MESSAGE_COST = 48,           /* of a message beside its bytes: its head, malloc's, two places */
+    FRESH_LIMIT = 16 * 1024,     /* cost of what is made, and places taken in queues, before all */
+    PLACES_LIMIT = 32 * 1024,    /* are attended to: what nobody could have been sent yet */
+    HISTORY_LIMIT = 64 * 1024,   /* its cost; and never more than HISTORY_MOST messages */
     HISTORY_MOST = 1000,
     PEOPLE_MOST = 2000, /* so that all their names, the history and FRESH_LIMIT fit in a queue */
     NAME_TRIES = 3
@@ -232,13 +233,17 @@ static inline void room_tell(struct room *r, struct member *m, struct message *m
     message_drop(message);
 }
 
-/* The fan-out: one message, and one owner more for each who is inside, but one. Without memory for
- * the message nobody hears it. */
-static inline void room_notice(struct room *r, const struct member *but, struct message *message) {
+/* One message, and one owner more for each who is inside, but one (the head of the list: nobody).
+ * Without memory for the message nobody hears it. */
+static inline void fan_out(struct room *r, const struct member *but, struct message *message) {
     for (struct member *m = r->list.after; message && m != &r->list; m = m->after)
         if (m != but)
             queue_put(r, m, message);
     message_drop(message);
+}
+
+static inline void room_notice(struct room *r, struct message *message) {
+    fan_out(r, &r->list, message);
 }
 
 static inline void history_forget_first(struct room *r) {
@@ -278,7 +283,7 @@ static inline void room_say(struct room *r, struct member *from, struct message 
         history_add(r, message);
     else
         room_cut(r, from, "out of memory");
-    room_notice(r, from, message);
+    fan_out(r, from, message);
 }
 
 /* "…ann, bob, 张三": all names, in order of joining. */
@@ -317,8 +322,7 @@ static inline void room_leave(struct room *r, struct member *m, const char *why)
         m->before->after = m->after;
         m->after->before = m->before;
         if (!r->closing)
-            room_notice(r, NULL,
-                        compose(r, why ? "* %s left (%s)\n" : "* %s left\n", m->name, why));
+            room_notice(r, compose(r, why ? "* %s left (%s)\n" : "* %s left\n", m->name, why));
     }
     r->people -= m->place != OUTSIDE;
     m->place = OUTSIDE;
@@ -352,7 +356,7 @@ static inline void room_enter(struct room *r, struct member *m, const char *name
     }
     char welcome[NAME_LIMIT + 32];
     strcpy(m->name, name);
-    room_notice(r, NULL, compose(r, "* %s joined\n", name));
+    room_notice(r, compose(r, "* %s joined\n", name));
     m->place = INSIDE;
     m->before = r->list.before;
     m->after = &r->list;
@@ -375,7 +379,7 @@ static inline void do_nick(struct room *r, struct member *m, char *text) {
         room_tell(r, m, compose(r, "-name %s: %s\n", text, why));
         return;
     }
-    room_notice(r, NULL, compose(r, "* %s is now known as %s\n", m->name, text));
+    room_notice(r, compose(r, "* %s is now known as %s\n", m->name, text));
     strcpy(m->name, text);
 }
 

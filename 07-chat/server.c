@@ -49,9 +49,8 @@ static void log_peer(const struct conn *c, const char *what) {
         fprintf(stderr, "%s %s\n", address_text(&c->peer, sizeof c->peer, text), what);
 }
 
-/* At once; but the memory stays until the batch is over, for whoever still holds a pointer. Who was
- * cut has missed lines: not FIN, "that was all", but a reset. And the kernel forgets what it would
- * offer for minutes to one that does not read (socket(7), SO_LINGER). */
+/* At once; only the memory stays until the batch is over. Who was cut has missed lines: so no FIN,
+ * "that was all", but a reset; after it the kernel keeps nothing for it (socket(7), SO_LINGER). */
 static void conn_close(struct conn *c, const char *why) {
     const struct linger reset = {.l_onoff = 1};
     log_peer(c, why);
@@ -82,8 +81,10 @@ static void on_writable(struct conn *c) {
     room_sent(&room, &c->member, n > 0 ? (size_t)n : 0);
     if (c->member.place == OUTSIDE && n > 0)
         timeout_restart(&linger, &c->timeout);
-    if (c->member.place == OUTSIDE && !c->member.queue.count && !c->half_closed)
-        c->half_closed = (shutdown(c->fd, SHUT_WR), 1);
+    if (c->member.place == OUTSIDE && !c->member.queue.count && !c->half_closed) {
+        shutdown(c->fd, SHUT_WR);
+        c->half_closed = 1;
+    }
 }
 
 /* Inside, it is heard unless it has a pause; outside, when it has been told everything. */
@@ -107,8 +108,7 @@ static void attend(void) {
 }
 
 /* The room hears what it has not heard yet, and n new bytes, which stand in input behind it. While
- * somebody lags, a pause follows: that slows a flood until who lags has caught up or is cut, lest
- * quick readers are cut as well. Nobody who types can tell. */
+ * somebody lags, a pause follows, so that a flood does not outrun quick readers too (room.h). */
 static void hear(struct conn *c, size_t n) {
     struct member *m = &c->member;
     size_t size = m->kept_size + n, at = 0, used;
@@ -192,7 +192,7 @@ static void on_lingered(struct timeout *t) {
 
 /* Everyone inside is told. Who is still at the door goes without a word. */
 static void say_goodbye(void) {
-    room_notice(&room, NULL, compose(&room, "* server is closing\n"));
+    room_notice(&room, compose(&room, "* server is closing\n"));
     room.closing = 1;
     while (room.list.after != &room.list)
         conn_leave(CONN_OF(room.list.after, member));

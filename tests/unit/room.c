@@ -1,5 +1,5 @@
-/* Unit tests of 07's room.h: a room without sockets. What a member is owed counts as sent when it is
- * looked at. AddressSanitizer and its leak check watch over who owns a message. */
+/* Unit tests of 07's room.h: a room without sockets. What a member is owed counts as sent when it
+ * is looked at. AddressSanitizer and its leak check watch over who owns a message. */
 #include "../../util.h"
 
 /* The Kth call from now fails; 0: none does. */
@@ -202,46 +202,47 @@ static void golden_transcript(void) {
     close_room();
 }
 
+static const struct {
+    const char *line, *ann, *bob;
+} spoken[] = {
+    {"hello\n", "", "ann: hello\n"},
+    {" hello \n", "", "ann:  hello \n"},
+    {"hello\r\n", "", "ann: hello\n"},
+    {"a\rb\n", "",
+     "ann: a\xEF\xBF\xBD"
+     "b\n"},
+    {"* bob left\n", "", "ann: * bob left\n"},
+    {"\n\r\n", "", ""},
+    {"//who\n", "", "ann: /who\n"},
+    {"///\n", "", "ann: //\n"},
+    {"/me waves\n", "", "* ann: waves\n"},
+    {"/me\n", "-usage: /me TEXT\n", ""},
+    {"/who\n", "+here: ann, bob\n", ""},
+    {"/who else\n", "+here: ann, bob\n", ""},
+    {"/whoever\n", "-unknown command /whoever, try /help\n", ""},
+    {"/\n", "-unknown command /, try /help\n", ""},
+    {"/\x1B x\n", "-unknown command /\xEF\xBF\xBD, try /help\n", ""},
+    {"/msg\n", "-usage: /msg NAME TEXT\n", ""},
+    {"/msg bob\n", "-usage: /msg NAME TEXT\n", ""},
+    {"/msg bob \n", "-usage: /msg NAME TEXT\n", ""},
+    {"/msg Bob x\n", "+sent to bob\n", "ann (to you): x\n"},
+    {"/msg ann x\n", "ann (to you): x\n+sent to ann\n", ""},
+    {"/msg joe x\n", "-no joe here\n", ""},
+    {"/msg  bob x\n", "-no  here\n", ""},
+    {"/nick\n", "-name : empty\n", ""},
+    {"/nick bob\n", "-name bob: taken\n", ""},
+    {"/nick a b\n", "-name a b: has a space, or a character that cannot be seen\n", ""},
+    {"/nick ANN\n/nick ann\n", "* ann is now known as ANN\n* ANN is now known as ann\n",
+     "* ann is now known as ANN\n* ANN is now known as ann\n"},
+    {"one\ntwo\n/me x\n", "", "ann: one\nann: two\n* ann: x\n"},
+};
+
 static void commands(void) {
-    static const struct {
-        const char *line, *ann, *bob;
-    } cases[] = {
-        {"hello\n", "", "ann: hello\n"},
-        {" hello \n", "", "ann:  hello \n"},
-        {"hello\r\n", "", "ann: hello\n"},
-        {"a\rb\n", "",
-         "ann: a\xEF\xBF\xBD"
-         "b\n"},
-        {"* bob left\n", "", "ann: * bob left\n"},
-        {"\n\r\n", "", ""},
-        {"//who\n", "", "ann: /who\n"},
-        {"///\n", "", "ann: //\n"},
-        {"/me waves\n", "", "* ann: waves\n"},
-        {"/me\n", "-usage: /me TEXT\n", ""},
-        {"/who\n", "+here: ann, bob\n", ""},
-        {"/who else\n", "+here: ann, bob\n", ""},
-        {"/whoever\n", "-unknown command /whoever, try /help\n", ""},
-        {"/\n", "-unknown command /, try /help\n", ""},
-        {"/\x1B x\n", "-unknown command /\xEF\xBF\xBD, try /help\n", ""},
-        {"/msg\n", "-usage: /msg NAME TEXT\n", ""},
-        {"/msg bob\n", "-usage: /msg NAME TEXT\n", ""},
-        {"/msg bob \n", "-usage: /msg NAME TEXT\n", ""},
-        {"/msg Bob x\n", "+sent to bob\n", "ann (to you): x\n"},
-        {"/msg ann x\n", "ann (to you): x\n+sent to ann\n", ""},
-        {"/msg joe x\n", "-no joe here\n", ""},
-        {"/msg  bob x\n", "-no  here\n", ""},
-        {"/nick\n", "-name : empty\n", ""},
-        {"/nick bob\n", "-name bob: taken\n", ""},
-        {"/nick a b\n", "-name a b: has a space, or a character that cannot be seen\n", ""},
-        {"/nick ANN\n/nick ann\n", "* ann is now known as ANN\n* ANN is now known as ann\n",
-         "* ann is now known as ANN\n* ANN is now known as ann\n"},
-        {"one\ntwo\n/me x\n", "", "ann: one\nann: two\n* ann: x\n"},
-    };
     open_room(3, 0, 0);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CU_ASSERT_EQUAL(says(&ann, cases[i].line), HEARD_ALL);
-        HEARS(ann, cases[i].ann);
-        HEARS(bob, cases[i].bob);
+    for (size_t i = 0; i < sizeof spoken / sizeof *spoken; i++) {
+        CU_ASSERT_EQUAL(says(&ann, spoken[i].line), HEARD_ALL);
+        HEARS(ann, spoken[i].ann);
+        HEARS(bob, spoken[i].bob);
     }
     says(&ann, "/help\n");
     const char *help = read_all(&ann);
@@ -518,35 +519,36 @@ static void any_pieces(void) {
 }
 
 /* heard: how much of it bob hears. */
+static const struct {
+    size_t size;
+    const char *end;
+    enum heard want;
+    size_t heard;
+} lengths[] = {
+    {LINE_LIMIT, "\n", HEARD_ALL, LINE_LIMIT},
+    {LINE_LIMIT, "\r\n", HEARD_ALL, LINE_LIMIT},
+    {LINE_LIMIT - 1, "\r\r\n", HEARD_ALL, LINE_LIMIT - 1 + 3}, /* one CR is U+FFFD */
+    {LINE_LIMIT, "", HEARD_ALL, 0},
+    {LINE_LIMIT + 1, "", HEARD_ALL, 0}, /* it may be a CR */
+    {LINE_LIMIT + 1, "\n", LEFT, 0},
+    {LINE_LIMIT + 1, "\r\n", LEFT, 0},
+    {LINE_LIMIT + 2, "", LEFT, 0},
+    {3 * LINE_LIMIT, "", LEFT, 0},
+};
+
 static void long_lines(void) {
-    static const struct {
-        size_t size;
-        const char *end;
-        enum heard want;
-        size_t heard;
-    } cases[] = {
-        {LINE_LIMIT, "\n", HEARD_ALL, LINE_LIMIT},
-        {LINE_LIMIT, "\r\n", HEARD_ALL, LINE_LIMIT},
-        {LINE_LIMIT - 1, "\r\r\n", HEARD_ALL, LINE_LIMIT - 1 + 3}, /* one CR is U+FFFD */
-        {LINE_LIMIT, "", HEARD_ALL, 0},
-        {LINE_LIMIT + 1, "", HEARD_ALL, 0}, /* it may be a CR */
-        {LINE_LIMIT + 1, "\n", LEFT, 0},
-        {LINE_LIMIT + 1, "\r\n", LEFT, 0},
-        {LINE_LIMIT + 2, "", LEFT, 0},
-        {3 * LINE_LIMIT, "", LEFT, 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         static char line[3 * LINE_LIMIT + 8];
         memset(line, 'x', sizeof line);
-        strcpy(line + cases[i].size, cases[i].end);
+        strcpy(line + lengths[i].size, lengths[i].end);
         open_room(3, 0, 0);
-        CU_ASSERT_EQUAL(says(&ann, line), cases[i].want);
-        if (cases[i].want == LEFT) {
+        CU_ASSERT_EQUAL(says(&ann, line), lengths[i].want);
+        if (lengths[i].want == LEFT) {
             HEARS(ann, "-line of more than 2000 bytes\n");
             HEARS(bob, "* ann left (line too long)\n");
         } else {
             size_t size = strlen(read_all(&bob));
-            CU_ASSERT_EQUAL(size, cases[i].heard ? strlen("ann: \n") + cases[i].heard : 0);
+            CU_ASSERT_EQUAL(size, lengths[i].heard ? strlen("ann: \n") + lengths[i].heard : 0);
         }
         close_room();
     }
@@ -653,41 +655,42 @@ static void no_memory(void) {
     CU_ASSERT(k > 25);
 }
 
+static CU_TestInfo coming[] = {
+    {"a name, then the welcome, and what was said before", welcome},
+    {"one more than there is room for", full},
+    {"three names are refused", refused_names},
+    {"the next name may be good", second_try},
+    {"ways to leave", ways_to_leave},
+    CU_TEST_INFO_NULL,
+};
+static CU_TestInfo hearing[] = {
+    {"the golden transcript", golden_transcript},
+    {"who hears what of each command", commands},
+    {"all hear the same order", same_order_for_all},
+    CU_TEST_INFO_NULL,
+};
+static CU_TestInfo owing[] = {
+    {"a message has many owners", sharing},
+    {"sends that are cut short", short_sends},
+    {"a ring that turns and grows", turning_queue},
+    {"the limit, and beyond it", too_slow},
+    {"who waits for attention", the_line},
+    {"the history: so many", history},
+    {"the history: so long", long_history},
+    {"the biggest room: a welcome fits", a_big_room},
+    {"no memory, at each call", no_memory},
+    CU_TEST_INFO_NULL,
+};
+static CU_TestInfo sending[] = {
+    {"so many lines a second", pace},
+    {"lines that are too early", too_early},
+    {"a stream cut anywhere", any_pieces},
+    {"up to the longest line, and beyond it", long_lines},
+    {"a flood: when it is time to send", time_to_send},
+    CU_TEST_INFO_NULL,
+};
+
 int main(void) {
-    static CU_TestInfo coming[] = {
-        {"a name, then the welcome, and what was said before", welcome},
-        {"one more than there is room for", full},
-        {"three names are refused", refused_names},
-        {"the next name may be good", second_try},
-        {"ways to leave", ways_to_leave},
-        CU_TEST_INFO_NULL,
-    };
-    static CU_TestInfo hearing[] = {
-        {"the golden transcript", golden_transcript},
-        {"who hears what of each command", commands},
-        {"all hear the same order", same_order_for_all},
-        CU_TEST_INFO_NULL,
-    };
-    static CU_TestInfo owing[] = {
-        {"a message has many owners", sharing},
-        {"sends that are cut short", short_sends},
-        {"a ring that turns and grows", turning_queue},
-        {"the limit, and beyond it", too_slow},
-        {"who waits for attention", the_line},
-        {"the history: so many", history},
-        {"the history: so long", long_history},
-        {"the biggest room: a welcome fits", a_big_room},
-        {"no memory, at each call", no_memory},
-        CU_TEST_INFO_NULL,
-    };
-    static CU_TestInfo sending[] = {
-        {"so many lines a second", pace},
-        {"lines that are too early", too_early},
-        {"a stream cut anywhere", any_pieces},
-        {"up to the longest line, and beyond it", long_lines},
-        {"a flood: when it is time to send", time_to_send},
-        CU_TEST_INFO_NULL,
-    };
     CU_SuiteInfo suites[] = {
         {"coming and going", NULL, NULL, NULL, NULL, coming},
         {"who hears what", NULL, NULL, NULL, NULL, hearing},

@@ -35,7 +35,7 @@ static void check_cleaning(const struct cleaning *cases, size_t n) {
               cases[i].text);
 }
 
-/* RFC 3629, section 3: the first and the last character of each length, and around the surrogates. */
+/* RFC 3629, 3: the first and the last character of each length, and those beside the surrogates. */
 static void valid_text(void) {
     static const struct cleaning cases[] = {
         {"", NULL},
@@ -121,49 +121,50 @@ static void every_character(void) {
     CU_PASS("all of them");
 }
 
+static const char *const good_names[] = {
+    "ann",     "a",     "Ann_2", "张三", "ñandú",
+    "a*+-/(b", "'",     "\"x\"", "<b>",  "12345678901234567890123456789012",
+    "👩",       "a.b@c",
+};
+static const struct {
+    const char *name, *why;
+} bad_names[] = {
+    {"", "empty"},
+    {"123456789012345678901234567890123", "more than 32 bytes"},
+    {"一二三四五六七八九十一", "more than 32 bytes"}, /* 33 bytes, 11 characters */
+    {"*", "begins with one of * + - / ("},
+    {"+welcome", "begins with one of * + - / ("},
+    {"-no", "begins with one of * + - / ("},
+    {"/who", "begins with one of * + - / ("},
+    {"(earlier)", "begins with one of * + - / ("},
+    {"ann:", "has a colon or a comma"},
+    {"a,b", "has a colon or a comma"},
+    {"ann bob", "has a space, or a character that cannot be seen"},
+    {" ann", "has a space, or a character that cannot be seen"},
+    {"ann\xC2\xA0", "has a space, or a character that cannot be seen"},
+    {"ann\xE2\x80\x8B", "has a space, or a character that cannot be seen"}, /* U+200B */
+    {"\xE3\x80\x80", "has a space, or a character that cannot be seen"},    /* U+3000 */
+    {"ann\xEF\xBB\xBF", "has a space, or a character that cannot be seen"}, /* U+FEFF */
+    {"ann\xEF\xB8\x8F", "has a space, or a character that cannot be seen"}, /* U+FE0F */
+    {"\xE2\x80\xAE"
+     "nna",
+     "has a space, or a character that cannot be seen"}, /* U+202E */
+    {"\xE2\x81\xA6"
+     "ann",
+     "has a space, or a character that cannot be seen"}, /* U+2066 */
+    {"ann\x1B", "has a control character, or is not UTF-8"},
+    {"ann\xC2\x9B", "has a control character, or is not UTF-8"},
+    {"ann\xFF", "has a control character, or is not UTF-8"},
+    {"ann\xE4\xB8", "has a control character, or is not UTF-8"},
+    {"ann" FFFD, "has a control character, or is not UTF-8"}, /* it may have been anything */
+};
+
 static void names(void) {
-    static const char *const good[] = {
-        "ann",     "a",     "Ann_2", "张三", "ñandú",
-        "a*+-/(b", "'",     "\"x\"", "<b>",  "12345678901234567890123456789012",
-        "👩",       "a.b@c",
-    };
-    static const struct {
-        const char *name, *why;
-    } bad[] = {
-        {"", "empty"},
-        {"123456789012345678901234567890123", "more than 32 bytes"},
-        {"一二三四五六七八九十一", "more than 32 bytes"}, /* 33 bytes, 11 characters */
-        {"*", "begins with one of * + - / ("},
-        {"+welcome", "begins with one of * + - / ("},
-        {"-no", "begins with one of * + - / ("},
-        {"/who", "begins with one of * + - / ("},
-        {"(earlier)", "begins with one of * + - / ("},
-        {"ann:", "has a colon or a comma"},
-        {"a,b", "has a colon or a comma"},
-        {"ann bob", "has a space, or a character that cannot be seen"},
-        {" ann", "has a space, or a character that cannot be seen"},
-        {"ann\xC2\xA0", "has a space, or a character that cannot be seen"},
-        {"ann\xE2\x80\x8B", "has a space, or a character that cannot be seen"}, /* U+200B */
-        {"\xE3\x80\x80", "has a space, or a character that cannot be seen"},    /* U+3000 */
-        {"ann\xEF\xBB\xBF", "has a space, or a character that cannot be seen"}, /* U+FEFF */
-        {"ann\xEF\xB8\x8F", "has a space, or a character that cannot be seen"}, /* U+FE0F */
-        {"\xE2\x80\xAE"
-         "nna",
-         "has a space, or a character that cannot be seen"}, /* U+202E */
-        {"\xE2\x81\xA6"
-         "ann",
-         "has a space, or a character that cannot be seen"}, /* U+2066 */
-        {"ann\x1B", "has a control character, or is not UTF-8"},
-        {"ann\xC2\x9B", "has a control character, or is not UTF-8"},
-        {"ann\xFF", "has a control character, or is not UTF-8"},
-        {"ann\xE4\xB8", "has a control character, or is not UTF-8"},
-        {"ann" FFFD, "has a control character, or is not UTF-8"}, /* it may have been anything */
-    };
-    for (size_t i = 0; i < COUNT(good); i++)
-        check(name_problem(good[i]) == NULL, good[i]);
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        const char *why = name_problem(bad[i].name);
-        check(why && strcmp(why, bad[i].why) == 0, bad[i].name);
+    for (size_t i = 0; i < COUNT(good_names); i++)
+        check(name_problem(good_names[i]) == NULL, good_names[i]);
+    for (size_t i = 0; i < COUNT(bad_names); i++) {
+        const char *why = name_problem(bad_names[i].name);
+        check(why && strcmp(why, bad_names[i].why) == 0, bad_names[i].name);
     }
 }
 
