@@ -42,8 +42,7 @@ SHIM_ENV=(env "LD_PRELOAD=$SHIM"
 
 # Chapter 08 is TLS, and so are its peers; with PEER_TLS='' before it, one is not.
 if [[ ${CHAPTER-} == 08-* ]]; then
-  CERTS=$ROOT/08-tls/certs
-  export PEER_TLS=$CERTS/ca.pem
+  export PEER_TLS=$ROOT/08-tls/certs/ca.pem
 fi
 
 declare -gA SERVERS=() TOOLS=() # what is running: the pid of each name, also its process group
