@@ -7,6 +7,7 @@ CHAPTER=08-tls
 load helpers/common
 
 HOSTILE=$ROOT/tests/helpers/hostile.py
+TALK=() # see converse
 
 # The kit's certificates and all the wrong ones, new for each run: see wrong-certs.sh.
 setup_file() {
@@ -33,14 +34,42 @@ hostile() {
   run -0 timeout 60 python3 "$HOSTILE" "$PORT" "$CA" "$@"
 }
 
+# converse COMMAND…: says what stands in TALK, in pairs: a text, and a regular expression for what has
+# to be in the output before the next text, or the end of the input, comes (8 s at most).
+# What it prints is in $output, and $status is its own.
+converse() {
+  # shellcheck disable=SC2016
+  run timeout 20 bash -c 'trap "" PIPE
+    out=$1/converse count=$2 talk=("${@:3:$2}")
+    shift $((count + 2))
+    rm -f "$out"*
+    mkfifo "$out.in"
+    "$@" <"$out.in" >"$out" 2>&1 &
+    exec 9>"$out.in"
+    for ((i = 0; i < count; i += 2)); do
+      printf "${talk[i]}" >&9
+      for ((tries = 0; tries < 160; tries++)); do
+        grep -aEq "${talk[i + 1]}" "$out" && break
+        kill -0 $! 2>/dev/null || break
+        sleep 0.05
+      done
+    done
+    exec 9>&-
+    wait $!
+    status=$?
+    cat "$out"
+    exit "$status"' converse "$T" "${#TALK[@]}" "${TALK[@]}" "$@"
+}
+
 # s_client [OPTION…]: its input is said, its output is in $output, and $status is its own.
 s_client() {
-  run timeout 10 openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$CA" "$@"
+  converse openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$CA" "$@"
 }
 
 # talks COMMAND…: it says two lines, and gets its replies.
 talks() {
-  run timeout 10 "$@" < <(printf 'hello\nworld\n' && sleep 0.7)
+  local TALK=('hello\nworld\n' '\+world')
+  converse "$@"
   assert_line --partial +hello
   assert_line --partial +world
 }
@@ -193,14 +222,13 @@ names_of() {
 
 # RFC 8446, 2.2: a session that is resumed needs no certificate.
 @test "a session can be resumed, with 1.2 and 1.3, by a client with a certificate too" {
-  local version
+  local version TALK=('hello\n' '^\+hello')
   start_ours -C "$WRONG/ca.pem"
   for version in -tls1_2 -tls1_3; do
     s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version -sess_out "$T/session" \
-      -quiet -no_ign_eof < <(printf 'hello\n' && sleep 0.5)
+      -quiet -no_ign_eof
     assert_line +hello
-    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version -sess_in "$T/session" \
-      < <(printf 'hello\n' && sleep 0.5)
+    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version -sess_in "$T/session"
     assert_line --partial 'Reused, TLSv1'
     assert_line +hello
   done
@@ -392,7 +420,7 @@ accepts_our_server() {
   hostile old-versions
   assert_output --regexp '^([a-z]+_failure |)end [a-z]+_failure end( protocol_version end){2}$'
   for version in -tls1 -tls1_1; do
-    s_client $version -cipher 'DEFAULT:@SECLEVEL=0' </dev/null
+    s_client $version -cipher 'DEFAULT:@SECLEVEL=0'
     assert_failure
     assert_output --partial 'alert protocol version'
   done
@@ -419,7 +447,8 @@ accepts_our_server() {
 # RFC 5746. It would cost the server a handshake for each record of the client.
 @test "renegotiation is refused, and costs that connection only" {
   start_ours
-  s_client -tls1_2 < <(printf 'hello\n' && sleep 0.3 && printf 'R\n' && sleep 0.5)
+  TALK=('hello\n' '^\+hello' 'R\n' 'no renegotiation')
+  s_client -tls1_2
   assert_output --partial +hello
   assert_output --partial ':no renegotiation:'
   assert_serving
@@ -453,13 +482,13 @@ accepts_our_server() {
 # SSL_CTX_set_verify(3). Of 1.3 a client's handshake is over before the server has seen its
 # certificate: what it hears is an alert in the place of the reply.
 @test "-C: a client without certificate, with a foreign, expired or wrong one gets an alert only" {
-  local name version
+  local name version TALK=('hello\n' 'alert|^\+hello')
   start_ours -C "$WRONG/ca.pem" -v
   for version in -tls1_2 -tls1_3; do
     for name in none client-other client-expired client-server; do
       local certificate=(-cert "$WRONG/$name.pem" -key "$WRONG/$name.key")
       [[ $name != none ]] || certificate=()
-      s_client "${certificate[@]}" $version < <(echo hello && sleep 0.3)
+      s_client "${certificate[@]}" $version
       refute_output --partial +hello
       assert_output --regexp 'alert (certificate|handshake|unknown|unsupported|bad)'
     done
@@ -468,8 +497,7 @@ accepts_our_server() {
   logged 'CN=mallory.*issuer' 2
   logged 'CN=bob.*expired' 2
   logged 'CN=carol.*purpose' 2
-  s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" -quiet -no_ign_eof \
-    < <(echo hello && sleep 0.5)
+  s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" -quiet -no_ign_eof
   assert_line +hello
   logged CN=alice 1
 }
@@ -477,11 +505,11 @@ accepts_our_server() {
 # A name is text from the other side, and so may be anything: no terminal is to obey it.
 # bats test_tags=kit
 @test "control characters in a certificate's name reach neither log nor terminal" {
-  local subject=$'/CN=evil\e[2J\nserver: all is well'
+  local subject=$'/CN=evil\e[2J\nserver: all is well' TALK=('hello\n' 'alert|^\+hello')
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj "$subject" \
     -keyout "$T/evil.key" -out "$T/evil.pem" 2>"$T/log"
   start_ours -C "$WRONG/ca.pem" -v
-  s_client -cert "$T/evil.pem" -key "$T/evil.key" < <(echo hello && sleep 0.2)
+  s_client -cert "$T/evil.pem" -key "$T/evil.key"
   logged 'CN=evil.*self-signed' 1
   run ! grep -aq -e $'\e' -e '^server' "$T/server.err"
   NAME=evil start_server -c "$T/evil.pem" -k "$T/evil.key"
@@ -538,7 +566,7 @@ closed_after() {
   "$PEER" -t 5 -n 20 "$PORT" lines:10 lines-back:10 half-close eof
   for i in {1..5}; do
     assert_serving
-    "$PEER" "$PORT" within:500:send:'hello\n' within:500:line
+    "$PEER" "$PORT" within:1500:send:'hello\n' within:1500:line
   done
   closed_after silent 4000 7000 100
   closed_after half 4000 7000 80
