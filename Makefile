@@ -33,10 +33,12 @@ BATS     := $(wildcard tests/*.bats)
 all: $(PROGRAMS) ## build every chapter (SAN=address,undefined or SAN=thread: below build/)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-zA-Z0-9%_-]+:.*## / { t = "make " $$1; \
-	  sub(/ all/, "", t); sub(/%/, "NN", t); printf "  %-13s  %s\n", t, $$2 } \
-	  /^all:/ { print "  make NN        build one chapter, as in make 03"; \
-	  print "  make NN-name   the same, as in make 03-long-conn" }' Makefile tests/bench/bench.mk
+	@awk -F ':.*## ' '/^[a-zA-Z0-9%_-]+:.*## / { t = "make " $$1; sub(/ all/, "", t); \
+	  sub(/%/, FILENAME ~ /exercises/ ? t ~ /mystery/ ? "N" : "N-M" : "NN", t); \
+	  printf "  %-20s  %s\n", t, $$2 } \
+	  /^all:/ { print "  make NN               build one chapter, as in make 03"; \
+	  print "  make NN-name          the same, as in make 03-long-conn" }' \
+	  Makefile tests/bench/bench.mk tests/exercises/exercises.mk
 
 setup: ## install what is missing, with the system's package manager
 	@tests/bin/setup
@@ -134,5 +136,6 @@ $(SHIM): tests/shim/fault.c build/tool-flags
 	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
 
 include tests/bench/bench.mk
+include tests/exercises/exercises.mk
 
 -include $(wildcard $(BUILD)deps/*.d)

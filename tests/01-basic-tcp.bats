@@ -31,6 +31,7 @@ fails() {
 }
 
 # tcp(7): while a client does not read, send(2) blocks; then we do not read; then it cannot send.
+# bats test_tags=heavy
 @test "64 MiB come back byte for byte to a client that reads slowly, and cost no memory" {
   local before after
   start_server

@@ -115,6 +115,7 @@ all_answered() {
   assert_output onetwothree
 }
 
+# bats test_tags=heavy
 @test "a hundred datagrams of random bytes do no harm" {
   local i
   start_server
@@ -134,6 +135,7 @@ all_answered() {
   assert_serving -u
 }
 
+# bats test_tags=heavy
 @test "ten clients at once: each gets its own answers" {
   local i pids=()
   start_server
@@ -278,6 +280,7 @@ history() {
 # ---- the server: the end, and a new start ----
 
 # signal(7): recvfrom fails with EINTR. SO_REUSEADDR is not needed: UDP knows no TIME_WAIT.
+# bats test_tags=heavy
 @test "SIGTERM and SIGINT: exit 0, and another one starts at once on the same port" {
   local signal port
   start_server
@@ -289,7 +292,7 @@ history() {
   done
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "SIGTERM: exit 0 within 2 s though datagrams do not cease; what had come is answered" {
   FAULT_ENV='FAULT_DELAY=recv:2000' start_server -v
   start_tool flood "$PEER" -u -t 0 -r 1000000 "$PORT" send:x close
@@ -366,6 +369,7 @@ history() {
 
 # ---- the server: memory ----
 
+# bats test_tags=heavy
 @test "20,000 datagrams leave no memory and no descriptor behind" {
   local fds rss script=() _
   start_server
@@ -393,7 +397,7 @@ history() {
 # ---- addresses ----
 
 # ipv6(7); RFC 5952, 6; IPV6_V6ONLY: without it, IPv4 clients come as ::ffff:127.0.0.1.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "IPv4, IPv6, localhost, and :: for both families" {
   local NAME
   start_server
@@ -527,7 +531,7 @@ localhost_is_two() {
 
 # Half of all exchanges fail: of 20 tries in a row, one in 700,000. Ten in a row are one in a
 # thousand, and take 2 s: not with these seeds, unless the machine is busy.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "client: 30 % lost both ways: every message is answered once, in order" {
   local seed
   for seed in 1 2 6 9; do
@@ -740,7 +744,7 @@ END
 
 # ---- usage and errors at the start ----
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "a number that is none, or out of range: one line and the usage on stderr, exit 2" {
   local bad option program
   for bad in 0x50 -1 65536 99999999999999999999 80x '' ' 80' +80; do

@@ -110,7 +110,7 @@ partitioned() {
   NAME=peer-uncut finish_peer
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "a silent partition is noticed in time, also with a reply under way; a silent peer is kept" {
   need_partition
   run -0 netns partitioned
@@ -141,6 +141,7 @@ partitioned() {
 
 # A client that sends all before it reads stops for ever as soon as the buffers of both kernels are
 # full of what nobody reads. ulimit(1): it has no room for the whole file either.
+# bats test_tags=heavy
 @test "client: 64 MiB through stdin come back byte for byte, with little memory" {
   start_server
   make_lines $((64 * 1024 * 1024))
@@ -213,6 +214,7 @@ small_buffers() {
 }
 
 # signal(7), recv(2), send(2): EAGAIN is what a call says that may not wait.
+# bats test_tags=heavy
 @test "client: writes of 1 or 7 bytes, EINTR and EAGAIN in every call: no byte lost or doubled" {
   local faults=FAULT_FAIL=connect:EINTR:@1,poll:EINTR:2,recv:EINTR:3,recv:EAGAIN:4
   start_server

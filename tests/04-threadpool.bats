@@ -94,6 +94,7 @@ burst() {
 
 # Built with ThreadSanitizer here, which some kernels let run only at fixed addresses: setarch(8).
 # Nobody else sees a race that has not gone wrong yet.
+# bats test_tags=heavy
 @test "ThreadSanitizer finds nothing: bursts, a full queue, SIGTERM under load; nor in the client" {
   [[ -z ${SAN-} && -z $GUEST ]] || skip 'another build is being tested'
   local name fixed=(setarch "$(uname -m)" -R) flags=(-std=c11 -O1 -g -fsanitize=thread -pthread)
@@ -102,7 +103,7 @@ burst() {
   "${fixed[@]}" true || fixed=()
   "${fixed[@]}" "$T/none" || skip 'ThreadSanitizer does not run on this system'
   for name in server client; do
-    "${CC:-cc}" "${flags[@]}" "$ROOT/$CHAPTER/$name.c" -o "$T/$name"
+    "${CC:-cc}" "${flags[@]}" "$SOURCES/$name.c" -o "$T/$name"
   done
   START_WITHIN=10 STOP_WITHIN=10 SERVER="${fixed[*]} $T/server" CLIENT="${fixed[*]} $T/client"
   start_server -w 4 -q 2

@@ -247,6 +247,7 @@ gives_up() {
 
 # A client that sends all before it reads stops for ever as soon as the buffers of both kernels are
 # full of what nobody reads. ulimit(1): it has no room for the whole file either.
+# bats test_tags=heavy
 @test "client: 32 MB through stdin come back byte for byte, with little memory" {
   start_server
   make_lines 32000000

@@ -32,6 +32,7 @@ handlers_of() {
 # ---- ten thousand connections ----
 
 # getrlimit(2), RLIMIT_NOFILE: each is a descriptor, here and there.
+# bats test_tags=heavy
 @test "10,000 connections: each is answered, so is a fresh one beside them; 160 bytes for each" {
   need_descriptors 10100
   local before bytes
@@ -48,7 +49,7 @@ handlers_of() {
   (($(grep -cx +hello "$T/peer.out") == 10000 && $(grep -cx +bye "$T/peer.out") == 10000))
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "client: 10,000 connections, each reply the right one" {
   need_descriptors 10100
   start_server
@@ -114,7 +115,7 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
 
 # epoll_ctl(2), ENOMEM, ENOSPC: the first calls are the start's. Then one is for the listening
 # socket, which is let go of for a moment when accept fails, or for a connection.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "epoll_ctl fails once, at any call: it costs the start or one connection, and nothing else" {
   local k lost=0 NAME
   for k in {1..12}; do
@@ -253,7 +254,7 @@ fake_service() {
   assert_line --index 0 'connections 50'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "client: -d N goes on for N seconds" {
   local start
   start_server
@@ -361,7 +362,7 @@ fake_service() {
   [[ ! -s $T/client.err ]]
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "client: Ctrl-C while a server has stopped to answer: the report, and exit 1" {
   fake_service stall
   start_tool client timeout --foreground 20 bash -c "exec $CLIENT -p $PORT -c 4 -n 1000"
@@ -375,7 +376,7 @@ fake_service() {
 }
 
 # script(1) gives it a terminal.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "client: a progress line on a terminal, and the report after it" {
   need script
   start_server
@@ -418,7 +419,7 @@ recv:EINTR:2,recv:EAGAIN:3,send:EINTR:3,send:EAGAIN:4" loads 3000 -c 20 -n 3000 
 
 # ---- usage ----
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "a number that is none, or out of range: usage, exit 2" {
   local bad option
   PORT=9

@@ -81,6 +81,10 @@ console() {
   console docs/benchmarks.md
 }
 
+@test "exercises: its commands print what it shows" {
+  console docs/exercises.md
+}
+
 @test "from-python: its commands print what it shows" {
   console docs/from-python.md
 }

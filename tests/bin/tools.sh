@@ -84,6 +84,8 @@ all_tools() {
     tool required util-linux 'has setsid && has flock' 'flock --version' 'no test can run' \
         util-linux util-linux util-linux util-linux util-linux
 
+    tool optional patch 'has patch' 'patch --version' 'the exercises cannot be started' \
+        patch patch patch patch gpatch
     tool optional strace 'has strace' 'strace -V' 'tests and doc sessions with strace are skipped' \
         strace strace strace strace strace
     tool optional python3 'has python3' 'python3 --version' 'tests with Python peers are skipped' \

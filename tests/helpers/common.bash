@@ -18,7 +18,8 @@
 #
 # From the environment: SERVER and CLIENT are the programs under test (several words if need be),
 # SAN chooses an instrumented build, START_WITHIN and STOP_WITHIN are limits in seconds
-# (valgrind needs longer ones).
+# (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the chapter's
+# server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
 
 bats_load_library bats-support
 bats_load_library bats-assert
@@ -32,8 +33,9 @@ SHIM=$ROOT/build/fault.so
 BUILD=$ROOT${SAN:+/build/${SAN//,/-}}
 UNIT=$ROOT/build/${SAN:+${SAN//,/-}/}unit
 GUEST=${SERVER:+yes} # not the kit's own server
-SERVER=${SERVER:-$(printf %q "$BUILD/${CHAPTER-}/server")}
-CLIENT=${CLIENT:-$(printf %q "$BUILD/${CHAPTER-}/client")}
+SERVER=${SERVER:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/server")}
+CLIENT=${CLIENT:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/client")}
+SOURCES=${SOURCES:-$ROOT/${CHAPTER-}}
 : "${START_WITHIN:=5}" "${STOP_WITHIN:=3}"
 
 # The shim is loaded after the sanitizer's library has been linked, which it has to be told.
@@ -46,6 +48,11 @@ if [[ ${CHAPTER-} == 08-* ]]; then
 fi
 
 declare -gA SERVERS=() TOOLS=() # what is running: the pid of each name, also its process group
+declare -gA ENDED=()            # how each server ended
+
+setup() {
+  [[ ! ${STOP_FILE-} || ! -e $STOP_FILE ]] || skip 'an earlier test failed'
+}
 
 teardown() {
   common_teardown
@@ -119,6 +126,16 @@ bytes_at() {
   tail -c "+$(($1 + 1))" "$2" | head -c 16 | od -An -v -tc
 }
 
+# receives EXPECTED PEER_ARGUMENT…: a scripted client gets EXPECTED (escapes as in printf %b), byte
+# for byte, and its script goes as it says.
+receives() {
+  local status=0
+  printf %b "$1" >"$T/expected"
+  shift
+  "$PEER" -t "${WITHIN:-3}" "$PORT" "$@" >"$T/received" || status=$?
+  same_bytes "$T/expected" "$T/received" && return "$status"
+}
+
 # ---- processes ----
 
 # running PID: it is there, and not a zombie.
@@ -167,14 +184,15 @@ background() {
   ) &
 }
 
-# await_port NAME PID: until its `listening on` line is there; sets PORT.
+# await_port NAME PID: until its `listening on` line is there; sets PORT (to 1 for a Unix socket,
+# which has none).
 await_port() {
   local line alive=yes end=$((${EPOCHREALTIME/[.,]/} + START_WITHIN * 1000000))
   while [[ $alive ]] && ((${EPOCHREALTIME/[.,]/} < end)); do
     running "$2" || alive= # its last words may be there all the same
     while read -r line; do
-      if [[ $line =~ ^listening\ on\ .*:([0-9]+)$ ]]; then
-        PORT=${BASH_REMATCH[1]}
+      if [[ $line =~ ^listening\ on\ (unix:|.*:([0-9]+)$) ]]; then
+        PORT=${BASH_REMATCH[2]:-1}
         return
       fi
     done <"$T/$1.out"
@@ -234,6 +252,8 @@ see_end() {
   [[ -z ${left-} ]] || trouble+="${trouble:+; }$name left behind: $left"
   kill_group "$pid"
   wait "$pid" 2>/dev/null || status=$?
+  ENDED[$name]="exit status $status"
+  ((status < 129)) || ENDED[$name]="ended by SIG$(kill -l "$status")"
   [[ " $* " == *" $status "* ]] || trouble+="${trouble:+; }$name: exit status $status, not $*"
   if grep -Eq 'ERROR: AddressSanitizer|runtime error:|ThreadSanitizer|LeakSanitizer' \
     "$T/$name.err"; then
@@ -261,8 +281,21 @@ common_teardown() {
     kill_group "$pid"
     wait "$pid" 2>/dev/null || true
   done
+  [[ ! ${STOP_FILE-} ]] || explain $bad
   return $bad
 }
+
+# explain BAD: for learners. After a failure it tells how each server ended and what it said last,
+# and no more tests are run.
+explain() {
+  local name
+  [[ ! ${BATS_TEST_SKIPPED-} && (! ${BATS_TEST_COMPLETED-} || $1 != 0) ]] || return 0
+  : >"$STOP_FILE"
+  for name in "${!ENDED[@]}"; do
+    echo "--- $name: ${ENDED[$name]}; its last words:$([[ -s $T/$name.err ]] || echo ' none')"
+    tail -n 20 "$T/$name.err"
+  done
+} >&2
 
 # assert_alive: the server is the process that was started.
 assert_alive() {
@@ -361,12 +394,13 @@ in_shell() {
   # shellcheck disable=SC2016
   {
     declare -f
-    declare -p T ROOT PEER RELAY SHIM BUILD UNIT GUEST SERVER CLIENT SHIM_ENV \
+    declare -p T ROOT PEER RELAY SHIM BUILD UNIT GUEST SERVER CLIENT SOURCES SHIM_ENV \
       START_WITHIN STOP_WITHIN
-    echo 'declare -A SERVERS=() TOOLS=()'
+    echo 'declare -A SERVERS=() TOOLS=() ENDED=()'
     echo 'skip() { complain "skip before netns, not inside: $*"; exit 1; }'
     echo 'trap '\''echo "failed: $BASH_COMMAND"'\'' ERR'
-    echo 'trap '\''status=$?; trap - ERR; teardown || status=1; exit $status'\'' EXIT'
+    echo 'trap '\''status=$?; trap - ERR; BATS_TEST_COMPLETED=1; ((!status)) ||
+      BATS_TEST_COMPLETED=; teardown || status=1; exit $status'\'' EXIT'
     echo 'set -eE; "$@"'
   } >"$T/in_shell.bash"
   "${through[@]}" bash "$T/in_shell.bash" "$@"

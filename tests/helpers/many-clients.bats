@@ -199,6 +199,7 @@ load_through_tls() {
 }
 
 # 04's client checks each reply, asks again when it has it, and says how each connection ended.
+# bats test_tags=heavy
 @test "SIGTERM under load: each client has the right replies so far, then end of file, no reset" {
   start_server
   if [[ ${PEER_TLS-} ]]; then

@@ -169,6 +169,7 @@ need_ipv6() {
   leaves_nothing "$PEER" -r $((500 / FEWER)) "$PORT" send:'hello\nhalf a line' reset
 }
 
+# bats test_tags=heavy
 @test "5,000 times (through TLS: 500) connect, send, close leave no descriptor, no zombie" {
   need pgrep
   start_server
@@ -184,6 +185,7 @@ need_ipv6() {
 
 # tcp(7), flow control: who does not read fills the kernel's buffers on both sides, and then nobody
 # sends any more. What a program queues beyond that is its own memory.
+# bats test_tags=heavy
 @test "a client that sends without reading costs no memory, and gets every reply when it reads" {
   local before sent replies lines
   start_server
@@ -205,6 +207,7 @@ need_ipv6() {
 # ---- every byte, in order ----
 
 # shutdown(2): SHUT_WR says "no more from me", and the other direction goes on.
+# bats test_tags=heavy
 @test "8 MB are answered byte for byte; after the client's half-close comes end of file" {
   start_server
   make_lines 8000000
@@ -226,6 +229,7 @@ need_ipv6() {
 }
 
 # send(2): returns how many bytes it took, which may be less than it was given.
+# bats test_tags=heavy
 @test "writes that take 1 byte, or 7, at a time: no byte is lost or doubled" {
   local limit
   for limit in 1 7; do
@@ -238,6 +242,7 @@ need_ipv6() {
   done
 }
 
+# bats test_tags=heavy
 @test "short writes and EINTR together: 8 MB are answered byte for byte" {
   FAULT_ENV="FAULT_SHORT=999 FAULT_FAIL=send:EINTR:5,recv:EINTR:3" start_server
   make_lines 8000000
@@ -268,6 +273,7 @@ need_ipv6() {
 }
 
 # getrlimit(2), RLIMIT_NOFILE.
+# bats test_tags=heavy
 @test "24 descriptors, 60 clients: alive, not spinning, and each is answered in the end" {
   local NAME=peer i speak=(send:'hello\n' half-close eof) clients=60
   LIMIT_FDS=24 NAME=server start_server
@@ -329,6 +335,7 @@ need_ipv6() {
 # The second server's writes take 100 bytes each and 0.1 s, as for a client that reads slowly. Then
 # send(2) is never interrupted without having sent something, so that EINTR is not what ends it.
 # (OpenSSL does not return before a record is written, unless a write would wait: a slow reader.)
+# bats test_tags=heavy
 @test "SIGTERM: exit 0 within 2 s though a client reads its replies slowly, or not at all" {
   start_server
   start_peer "$PORT" flood:9
@@ -348,6 +355,7 @@ need_ipv6() {
 }
 
 # The delay lets the client be the faster one, so that there is always something to read.
+# bats test_tags=heavy
 @test "SIGTERM: exit 0 within 2 s though a client never stops talking" {
   FAULT_ENV='FAULT_DELAY=recv:3000' start_server
   mkfifo "$T/talk"
@@ -505,7 +513,7 @@ ${PLUS}bye"
 
 # ---- usage and errors at the start ----
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "a bad port: one line and the usage on stderr, nothing on stdout, exit 2" {
   local bad program
   for bad in 0x50 -1 65536 99999999999999999999 80x '' ' 80' +80; do

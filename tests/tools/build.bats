@@ -41,7 +41,8 @@ assert_built() { # <count>
 @test "make help has one line for every target" {
   local target lines
   run -0 make -C "$ROOT" help
-  for target in '' NN NN-name setup doctor tour test test-NN diff-NN lint clean; do
+  for target in '' NN NN-name setup doctor tour test test-NN diff-NN lint clean \
+    exercises exercise-N-M hint-N-M mystery-N check-N-M progress next prove patches-refresh; do
     lines=$(grep -cE "^  make ${target:- }  *[^ ]+ [^ ]" <<<"$output") || true
     assert_equal "$target: $lines" "$target: 1"
   done
@@ -348,7 +349,8 @@ bare_system() {
     ln -s "$(command -v "$tool")" "$BIN/$tool"
   done
   echo 'echo Bats 1.8.2' | script bats
-  for tool in bash make openssl setsid flock strace python3 gnuplot redis-benchmark tmux nc; do
+  for tool in bash make openssl setsid flock patch strace python3 gnuplot redis-benchmark tmux \
+    nc; do
     echo "echo $tool 1.2.3" | script "$tool"
   done
   echo 'echo GNU parallel 20250101' | script parallel

@@ -1,0 +1,129 @@
+# 1-3, the echo service on a Unix-domain socket: -a unix:PATH.
+# bats file_tags=1-3
+
+# shellcheck disable=SC2154 # run --separate-stderr sets stderr
+CHAPTER=01-basic-tcp
+load ../helpers/common
+
+PORT=1 # of a Unix socket nobody asks, but `client` gives the client one
+
+# echoes MESSAGE [PATH]: a client gets it back.
+echoes() {
+  echo "$1" >"$T/expected"
+  client -a "unix:${2:-$T/s}" "$1" >"$T/received"
+  same_bytes "$T/expected" "$T/received"
+}
+
+# refuses LINE ARGUMENT…: the server does not start, and says why on stderr.
+refuses() {
+  local line=$1
+  shift
+  run -1 --separate-stderr bash -c "timeout 10 $SERVER \"\$@\"" server "$@"
+  assert_equal "$stderr" "$line"
+}
+
+# unix(7); the rest is as with TCP.
+@test "-a unix:PATH: it says where it listens, and echoes" {
+  start_server -a "unix:$T/s"
+  assert_equal "$(<"$T/server.out")" "listening on unix:$T/s"
+  echoes hello
+  echoes 'and again'
+}
+
+@test "2 MB come back byte for byte" {
+  start_server -a "unix:$T/s"
+  { head -c 2M /dev/urandom | tr q Q && echo; } >"$T/bytes"
+  client -a "unix:$T/s" <"$T/bytes" >"$T/received"
+  same_bytes "$T/bytes" "$T/received"
+}
+
+# umask(2), unix(7): to connect one needs the right to write. A chmod after bind would be too late.
+@test "nobody but its owner may use the socket: mode 600, from the first moment on" {
+  umask 0
+  start_server -a "unix:$T/s"
+  assert_equal "$(stat -c %a "$T/s")" 600
+  if command -v strace >/dev/null && [[ ! ${SAN-} ]]; then
+    NAME=traced SERVER="strace -f -e trace=chmod,fchmod,fchmodat -o $T/trace $SERVER"
+    NAME=traced start_server -a "unix:$T/traced"
+    run ! grep chmod "$T/trace"
+  fi
+}
+
+# bats test_tags=kit
+@test "its own file is gone when it has ended" {
+  start_server -a "unix:$T/s"
+  echoes hello
+  stop_server
+  [[ ! -e $T/s ]] || complain "$T/s is still there"
+}
+
+# unix(7): the file stays when its server dies, and then bind fails with EADDRINUSE.
+@test "a stale path, left by a server that was killed, is taken over" {
+  start_server -a "unix:$T/s"
+  stop_server 137 KILL
+  [[ -S $T/s ]]
+  start_server -a "unix:$T/s"
+  echoes hello
+}
+
+# bats test_tags=kit
+@test "a path where a server listens: the second one says so and exits 1, the first is unharmed" {
+  start_server -a "unix:$T/s"
+  refuses "server: bind unix:$T/s: Address already in use (EADDRINUSE)" -a "unix:$T/s"
+  echoes hello
+}
+
+# bats test_tags=kit
+@test "a path that is a file, a directory or a link to a socket is not touched: exit 1" {
+  local path
+  echo precious >"$T/file"
+  mkdir "$T/dir"
+  start_server -a "unix:$T/s"
+  stop_server 137 KILL
+  ln -s s "$T/link"
+  for path in file dir link; do
+    refuses "server: bind unix:$T/$path: Address already in use (EADDRINUSE)" -a "unix:$T/$path"
+  done
+  assert_equal "$(<"$T/file")" precious
+  [[ -d $T/dir && -L $T/link && -S $T/s ]]
+}
+
+# sys/un.h: sun_path has 108 bytes.
+# bats test_tags=kit
+@test "a path of more than 107 bytes is refused, by both" {
+  local long
+  long=$(printf '%0108d' 0)
+  refuses 'server: a path of more than 107 bytes does not fit into a struct sockaddr_un' \
+    -a "unix:$long"
+  run -1 --separate-stderr client -a "unix:$long" hello
+  assert_equal "$stderr" \
+    'client: a path of more than 107 bytes does not fit into a struct sockaddr_un'
+}
+
+@test "a client that leaves in the middle does no harm" {
+  need python3
+  start_server -a "unix:$T/s"
+  timeout 10 python3 -c 'if True:
+    import socket, sys
+    for size in 0, 10, 1000000:
+        s = socket.socket(socket.AF_UNIX)
+        s.setblocking(size < 1000)
+        s.connect(sys.argv[1])
+        s.send(b"x" * size)
+        s.close()
+  ' "$T/s"
+  echoes hello
+}
+
+# ---- the client ----
+
+# connect(2): ENOENT, ECONNREFUSED.
+# bats test_tags=kit
+@test "client: no such path, or nobody there any more: the reason, exit 1" {
+  run -1 --separate-stderr client -a "unix:$T/none" hello
+  assert_equal "$stderr" "client: connect unix:$T/none: No such file or directory (ENOENT)"
+  start_server -a "unix:$T/s"
+  stop_server 137 KILL
+  run -1 --separate-stderr client -a "unix:$T/s" hello
+  assert_equal "$stderr" "client: connect unix:$T/s: Connection refused (ECONNREFUSED)"
+}
