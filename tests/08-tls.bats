@@ -34,8 +34,8 @@ hostile() {
   run -0 timeout 60 python3 "$HOSTILE" "$PORT" "$CA" "$@"
 }
 
-# converse COMMAND…: says what stands in TALK, in pairs: a text, and a regular expression for what has
-# to be in the output before the next text, or the end of the input, comes (8 s at most).
+# converse COMMAND…: says what stands in TALK, in pairs: a text, and a regular expression for what
+# has to be in the output before the next text, or the end of the input, comes (8 s at most).
 # What it prints is in $output, and $status is its own.
 converse() {
   # shellcheck disable=SC2016

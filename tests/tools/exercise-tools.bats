@@ -18,7 +18,7 @@ setup_file() {
   cp "$ROOT/tests/exercises/exercises.mk" tests/exercises/
   touch tests/bench/bench.mk
   mkdir -p tests/shim
-  cp "$ROOT/tests/helpers/peer.c" tests/helpers/
+  cp "$ROOT"/tests/helpers/peer{.c,_tls.h} tests/helpers/
   cp "$ROOT/tests/shim/fault.c" tests/shim/
   cp -r "$ROOT"/build/{helpers,fault.so} build/ # newer than their sources
   touch build/helpers/* build/fault.so
@@ -71,7 +71,7 @@ END
 chapter_tests() {
   sed 's/^%test/@test/' <<'END'
 CHAPTER=01-hello
-load ../helpers/common
+load helpers/common
 %test "a client is told hello" {
   start_server
   receives 'hello\n' eof

@@ -138,8 +138,8 @@ failed() {
 }
 
 @test "peer: closed waits for the end, whether FIN or RST, and says how long it took" {
-  start_fake -- fill:10 sleep:60 close
-  run -0 "$PEER" "$PORT" closed:5000
+  start_fake -- fill:10 recv:1 sleep:100 close
+  run -0 "$PEER" "$PORT" send:x closed:5000
   ((output >= 50 && output < 5000))
   NAME=second start_fake -- recv:1 reset
   run -0 "$PEER" "$PORT" send:x closed:5000
