@@ -9,6 +9,9 @@
 NN=${BATS_TEST_FILENAME##*/}
 CHAPTER=$(cd "$BATS_TEST_DIRNAME/.." && echo "${NN%%-*}"-*)
 load helpers/common
+# Files run side by side; to run these short tests so, too, would cost more than it gains.
+# shellcheck disable=SC2034
+BATS_NO_PARALLELIZE_WITHIN_FILE=true
 
 LIMIT=65536 # bytes of a line, its newline included
 
