@@ -75,9 +75,84 @@ verify() {
 
 # ---- chapter 02 ----
 
+# bats test_tags=2-1
+@test "2-1: Datagrams through the file system" {
+  verify 2-1
+}
+
+# bats test_tags=2-2
+@test "2-2: Who is there?" {
+  verify 2-2
+}
+
+# bats test_tags=2-3
+@test "2-3: A file over UDP" {
+  verify 2-3
+}
+
+# bats test_tags=2-4
+@test "2-4: The server that nothing ends" {
+  verify 2-4
+}
+
+# bats test_tags=2-5
+@test "2-5: The long messages that are never answered" {
+  verify 2-5
+}
+
+# bats test_tags=2-6
+@test "2-6: The answer that comes before the question" {
+  verify 2-6
+}
+
+# bats test_tags=2-7
+@test "2-7: The health check that is always content" {
+  verify 2-7
+}
+
+# bats test_tags=2-8
+@test "2-8: A test for the answer that goes to somebody else" {
+  verify 2-8
+}
+
 # ---- chapter 03 ----
 
 # ---- chapter 04 ----
+
+# bats test_tags=4-1
+@test "4-1: A thread for each client, and a limit" {
+  verify 4-1
+}
+
+# bats test_tags=4-2
+@test "4-2: A server that says it is busy" {
+  verify 4-2
+}
+
+# bats test_tags=4-3
+@test "4-3: Clients wait while workers sleep" {
+  verify 4-3
+}
+
+# bats test_tags=4-4
+@test "4-4: The pool that gets smaller" {
+  verify 4-4
+}
+
+# bats test_tags=4-5
+@test "4-5: The answer to somebody else's question" {
+  verify 4-5
+}
+
+# bats test_tags=4-6
+@test "4-6: Connected, and never answered" {
+  verify 4-6
+}
+
+# bats test_tags=4-7
+@test "4-7: A test for the worker that remembers" {
+  verify 4-7
+}
 
 # ---- chapter 05 ----
 

@@ -1,0 +1,26 @@
+# 4-6, a full queue keeps clients waiting, and loses none of them.
+# bats file_tags=4-6
+
+CHAPTER=04-threadpool
+load ../helpers/common
+
+has_fds() {
+  (($(fds "$SERVER_PID") == $1))
+}
+
+# Few descriptors, as after a day: getrlimit(2).
+@test "who has met a full queue is answered in the end, and no descriptor is left open" {
+  local before
+  LIMIT_FDS=10 start_server -w 1 -q 1
+  before=$(fds "$SERVER_PID")
+  NAME=silent start_peer "$PORT" ready:"$T/here" until:"$T/go"
+  wait_for 3 test -e "$T/here"
+  start_peer -n 5 "$PORT" send:'hello\n' half-close ready:"$T/sent" eof
+  wait_for 3 test -e "$T/sent"
+  sleep 1
+  touch "$T/go"
+  wait_for 2 has_fds "$before" ||
+    complain "$before descriptors before, $(fds "$SERVER_PID") long after the last answer"
+  finish_peer
+  assert_equal "$(grep -cx +hello "$T/peer.out")" 5
+}
