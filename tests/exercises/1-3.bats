@@ -9,8 +9,9 @@ PORT=1 # of a Unix socket nobody asks, but `client` gives the client one
 
 # echoes MESSAGE [PATH]: a client gets it back.
 echoes() {
+  need nc
   echo "$1" >"$T/expected"
-  client -a "unix:${2:-$T/s}" "$1" >"$T/received"
+  timeout 10 nc -N -U "${2:-$T/s}" <"$T/expected" >"$T/received"
   same_bytes "$T/expected" "$T/received"
 }
 
@@ -31,9 +32,10 @@ refuses() {
 }
 
 @test "2 MB come back byte for byte" {
+  need nc
   start_server -a "unix:$T/s"
-  { head -c 2M /dev/urandom | tr q Q && echo; } >"$T/bytes"
-  client -a "unix:$T/s" <"$T/bytes" >"$T/received"
+  head -c 2M /dev/urandom >"$T/bytes"
+  timeout 10 nc -N -U "$T/s" <"$T/bytes" >"$T/received"
   same_bytes "$T/bytes" "$T/received"
 }
 
@@ -116,6 +118,25 @@ refuses() {
 }
 
 # ---- the client ----
+
+# unix(7). The name appears when the socket listens.
+@test "client: -a unix:PATH: what it sends comes back" {
+  need python3
+  start_tool echo timeout 20 python3 -c 'if True:
+    import os, socket, sys
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1] + ".new")
+    listener.listen()
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    client, _ = listener.accept()
+    while data := client.recv(65536):
+        client.sendall(data)
+  ' "$T/s"
+  wait_for 5 test -S "$T/s"
+  client -a "unix:$T/s" hello 'and again' >"$T/received"
+  printf 'hello\nand again\n' >"$T/expected"
+  same_bytes "$T/expected" "$T/received"
+}
 
 # connect(2): ENOENT, ECONNREFUSED.
 # bats test_tags=kit
