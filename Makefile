@@ -23,7 +23,9 @@ UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
 FUZZ_SECONDS ?= 60
-BATS     := $(wildcard tests/*.bats)
+# Documents and exercises build and run programs of their own, whatever SAN is.
+PLAIN    := tests/docs.bats tests/exercises.bats
+BATS     := $(filter-out $(if $(SAN),$(PLAIN)),$(wildcard tests/*.bats))
 
 .PHONY: all help setup doctor tour test test-tools soak fuzz lint format coverage clean certs
 .PHONY: helpers FORCE
