@@ -117,6 +117,46 @@ verify() {
 
 # ---- chapter 03 ----
 
+# bats test_tags=3-1
+@test "3-1: A process for each client" {
+  verify 3-1
+}
+
+# bats test_tags=3-2
+@test "3-2: Frames by length" {
+  verify 3-2
+}
+
+# bats test_tags=3-3
+@test "3-3: A relay that half-closes rightly" {
+  verify 3-3
+}
+
+# bats test_tags=3-4
+@test "3-4: The second message that nobody answers" {
+  verify 3-4
+}
+
+# bats test_tags=3-5
+@test "3-5: The lines that lose their beginning" {
+  verify 3-5
+}
+
+# bats test_tags=3-6
+@test "3-6: The line that is longer than its limit" {
+  verify 3-6
+}
+
+# bats test_tags=3-7
+@test "3-7: The refusal that nobody gets" {
+  verify 3-7
+}
+
+# bats test_tags=3-8
+@test "3-8: A test for the server that answers half a line" {
+  verify 3-8
+}
+
 # ---- chapter 04 ----
 
 # bats test_tags=4-1
