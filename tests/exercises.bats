@@ -196,6 +196,41 @@ verify() {
 
 # ---- chapter 05 ----
 
+# bats test_tags=5-1
+@test "5-1: The same with poll" {
+  verify 5-1
+}
+
+# bats test_tags=5-2
+@test "5-2: select and a pool of workers" {
+  verify 5-2
+}
+
+# bats test_tags=5-3
+@test "5-3: The thousandth client" {
+  verify 5-3
+}
+
+# bats test_tags=5-4
+@test "5-4: The server that never rests" {
+  verify 5-4
+}
+
+# bats test_tags=5-5
+@test "5-5: The connection that ends in mid-sentence" {
+  verify 5-5
+}
+
+# bats test_tags=5-6
+@test "5-6: The crash that nobody can repeat" {
+  verify 5-6
+}
+
+# bats test_tags=5-7
+@test "5-7: A test for replies that arrive scrambled" {
+  verify 5-7
+}
+
 # ---- chapter 06 ----
 
 # ---- chapter 07 ----
