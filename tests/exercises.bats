@@ -233,6 +233,46 @@ verify() {
 
 # ---- chapter 06 ----
 
+# bats test_tags=6-1
+@test "6-1: Slow work beside the loop" {
+  verify 6-1
+}
+
+# bats test_tags=6-3
+@test "6-3: HTTP, and curl is the client" {
+  verify 6-3
+}
+
+# bats test_tags=6-4
+@test "6-4: A loop on every core" {
+  verify 6-4
+}
+
+# bats test_tags=6-5
+@test "6-5: The listener that answers sixty-four" {
+  verify 6-5
+}
+
+# bats test_tags=6-6
+@test "6-6: The crash of one in a million closes" {
+  verify 6-6
+}
+
+# bats test_tags=6-7
+@test "6-7: The server that is busy with saying no" {
+  verify 6-7
+}
+
+# bats test_tags=6-8
+@test "6-8: The server that works hardest when nobody is there" {
+  verify 6-8
+}
+
+# bats test_tags=6-9
+@test "6-9: A test for the server that leaves too early" {
+  verify 6-9
+}
+
 # ---- chapter 07 ----
 
 # ---- chapter 08 ----

@@ -1,0 +1,21 @@
+# 6-5, the listener that answers sixty-four.
+# bats file_tags=6-5
+
+CHAPTER=06-epoll
+load ../helpers/common
+
+answered() {
+  (($(grep -cx +hello "$T/peer.out") == $1))
+}
+
+# epoll(7), "Level-triggered and edge-triggered". The server sleeps (SIGSTOP) while they come,
+# so that it finds them all together.
+@test "100 clients that come in the same moment are all answered, though nobody comes after them" {
+  start_server
+  kill -STOP "$SERVER_PID"
+  start_peer -n 100 "$PORT" send:'hello\n' ready:"$T/here" line
+  wait_for 5 test -e "$T/here"
+  kill -CONT "$SERVER_PID"
+  wait_for 3 answered 100 ||
+    complain "of 100 clients that came together, so many are answered: $(wc -l <"$T/peer.out")"
+}
