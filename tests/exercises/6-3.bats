@@ -11,7 +11,8 @@ says() {
   local expected=$1 status=0
   shift
   "$PEER" -t 5 "$PORT" "$@" >"$T/raw" || status=$?
-  assert_equal "$(tr -d '\r' <"$T/raw" | sed -nE 's,^HTTP/1\.1 ([0-9]+) .*,\1,p; /^\//p' | xargs)" "$expected"
+  run sed -nE 's,\r$,,; s,^HTTP/1\.1 ([0-9]+) .*,\1,p; /^\//p' "$T/raw"
+  assert_equal "$(xargs <<<"$output")" "$expected"
   ((status == 0)) || complain "the connection went on otherwise than it should: $*"
 }
 
@@ -30,7 +31,8 @@ need_http() {
 @test "curl gets what it asks for: 200, and the target as text" {
   need curl
   start_server
-  run -0 --separate-stderr curl -sS -m 5 -w '%{http_code} %{content_type}\n' "http://127.0.0.1:$PORT/hello?a=b"
+  run -0 --separate-stderr curl -sS -m 5 -w '%{http_code} %{content_type}\n' \
+    "http://127.0.0.1:$PORT/hello?a=b"
   assert_equal "$output" $'/hello?a=b\n200 text/plain'
 }
 
@@ -71,15 +73,18 @@ need_http() {
 @test "a request in segments of 1 byte is answered once; so is one that ends in the next segment" {
   start_server
   says '200 /a' dribble:1:"GET /a HTTP/1.1\r\n$H\r\n" half-close eof
-  says '200 /a 200 /b' send:"GET /a HTTP/1.1\r\n$H\r\nGET /b HT" sleep:50 send:"TP/1.1\r\n$H\r\n" half-close eof
+  says '200 /a 200 /b' send:"GET /a HTTP/1.1\r\n$H\r\nGET /b HT" sleep:50 \
+    send:"TP/1.1\r\n$H\r\n" half-close eof
 }
 
 # RFC 9112, 9.3: a token in any case, one of several.
 @test "Connection: close, and HTTP/1.0 without keep-alive: answered, and nothing after it" {
   start_server
-  says '200 /a' send:"GET /a HTTP/1.1\r\n${H}connection: TE, Close\r\n\r\nGET /b HTTP/1.1\r\n$H\r\n" eof
+  says '200 /a' \
+    send:"GET /a HTTP/1.1\r\n${H}connection: TE, Close\r\n\r\nGET /b HTTP/1.1\r\n$H\r\n" eof
   says '200 /a' send:'GET /a HTTP/1.0\r\n\r\nGET /b HTTP/1.0\r\n\r\n' eof
-  says '200 /a 200 /b' send:'GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n' eof
+  says '200 /a 200 /b' \
+    send:'GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\n' eof
 }
 
 # RFC 9112, 3 and 3.2; RFC 9110, 15.6.2 and 15.6.6
@@ -96,7 +101,8 @@ need_http() {
   refused 501 "BREW / HTTP/1.1\r\n$H\r\n"
 }
 
-# RFC 9112, 11.2: what a proxy before us reads as one request, and we as two. 2.2, 5.1, 5.2, 6.1, 6.3.
+# RFC 9112, 11.2: what a proxy before us reads as one request, and we as two; 2.2, 5.1, 5.2, 6.1
+# and 6.3.
 @test "what can be read in two ways, and any body, is refused: no request is smuggled" {
   need_http
   refused 413 "GET / HTTP/1.1\r\n${H}Content-Length: 25\r\n\r\n"
@@ -111,7 +117,7 @@ need_http() {
 }
 
 # RFC 6585, 5
-@test "a head of 8,192 bytes is answered; a longer one gets 431, though the client goes on sending" {
+@test "a head of 8,192 bytes is answered; a longer one gets 431, though its client goes on" {
   local fill
   printf -v fill '%08100d' 0
   start_server
@@ -130,7 +136,8 @@ need_http() {
   says '200 /' send:"GET / HTTP/1.1\r\n$H\r\n" eof
 }
 
-# Its replies do not fit into the kernel's buffers; ours is bounded, so the server has to stop reading.
+# Its replies do not fit into the kernel's buffers; ours is bounded, so that the server has to stop
+# reading.
 # bats test_tags=kit
 @test "10 clients that ask and never read: others are answered, and memory has a bound" {
   local before

@@ -6,7 +6,8 @@ load ../helpers/common
 
 # Sockets that listen on $PORT: state 0A in /proc/net/tcp (proc_pid_net(5)).
 listening() {
-  awk -v port="$(printf ':%04X' "$PORT")" '$4 == "0A" && substr($2, 9) == port' /proc/net/tcp | wc -l
+  awk -v port="$(printf ':%04X' "$PORT")" '$4 == "0A" && substr($2, 9) == port' \
+    /proc/net/tcp | wc -l
 }
 
 # Threads of the server that have used 2 ms of a processor at least.

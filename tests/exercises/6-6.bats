@@ -4,9 +4,9 @@
 CHAPTER=06-epoll
 load ../helpers/common
 
-# epoll(7), "If using an event cache". The clients do not read, so that the end of their time ends the
-# connections at once. The server sleeps (SIGSTOP) until their time is over and they have gone too: its
-# timer came first, and one batch has both.
+# epoll(7), "If using an event cache". The clients do not read, so that the end of their time ends
+# the connections at once. The server sleeps (SIGSTOP) until their time is over and they have gone
+# too: its timer came first, and one batch has both.
 # bats test_tags=kit
 @test "10 clients are reset in the moment in which their time is over: the server goes on" {
   start_server -i 2

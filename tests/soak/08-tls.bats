@@ -99,7 +99,7 @@ visits() {
   # shellcheck disable=SC2086
   run -0 client $identity -i hello world
   # shellcheck disable=SC2086
-  seq 20000 | run -0 client $identity
+  seq 5000 | run -0 client $identity
   run -1 client hello
   run -1 client -n example.org hello
   kill -HUP "$SERVER_PID"

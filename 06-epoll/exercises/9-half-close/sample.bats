@@ -1,8 +1,8 @@
 CHAPTER=06-epoll
 load ../../tests/helpers/common
 
-# shutdown(2), SHUT_WR: who has no more to send may still read. The server sleeps (SIGSTOP) while the line
-# and the end arrive, so that it finds both together.
+# shutdown(2), SHUT_WR: who has no more to send may still read. The server sleeps (SIGSTOP) while
+# the line and the end arrive, so that it finds both together.
 @test "a line that comes together with the end of file is answered" {
   start_server
   kill -STOP "$SERVER_PID"
