@@ -3,7 +3,7 @@
  * Teaches: fan-out: one message, many owners, one write for each receiver; readers slower than the
  *   writers: bounded queues, back-pressure for a moment, then dropping; not to trust what is sent.
  * New since 06: clients that talk to each other, so that one may bring about the end of another.
- *   The room has no sockets: room.h, text.h. The loop does something after each batch (attend).
+ *   The room, room.h, has no sockets. The loop does something after each batch (attend).
  * Run: ./server -v    and ./client -n ann, or nc 127.0.0.1 9007
  * Try to break it: ./server -r 0, one who sends 200,000 lines, one who never reads: nc … | sleep 99
  * Still wrong: everything travels in the clear, and any name is free to take (08).
