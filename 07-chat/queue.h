@@ -7,8 +7,6 @@
 #pragma once
 #include "text.h"
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/uio.h>
 
 enum {
