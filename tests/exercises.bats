@@ -238,6 +238,11 @@ verify() {
   verify 6-1
 }
 
+# bats test_tags=6-2
+@test "6-2: A coroutine a connection" {
+  verify 6-2
+}
+
 # bats test_tags=6-3
 @test "6-3: HTTP, and curl is the client" {
   verify 6-3

@@ -152,6 +152,10 @@ all_tools() {
         zzuf zzuf - - zzuf
     tool ci tcpdump 'has tcpdump' 'tcpdump --version' 'doc sessions with tcpdump are skipped' \
         tcpdump tcpdump tcpdump tcpdump tcpdump
+    tool ci tshark 'has tshark' 'tshark --version' 'doc sessions with tshark are skipped' \
+        tshark wireshark-cli wireshark-cli tshark wireshark
+    tool ci wrk 'has wrk' 'wrk --version' 'a test of exercise 6-3 is skipped' \
+        wrk - wrk wrk wrk
     tool ci curl 'has curl' 'curl --version' 'doc sessions with curl are skipped' \
         curl curl curl curl curl
     tool ci procps 'has ps && has pkill' 'ps --version' 'tests that watch processes are skipped' \
