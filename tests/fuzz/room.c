@@ -2,6 +2,7 @@
  * what, who reads how much, who comes and goes. Whatever they are: a member hears nothing but lines
  * of valid UTF-8 without control characters, and what tests/unit/room_check.h requires holds. */
 #include "../unit/room_check.h"
+#include <stddef.h>
 
 enum { MEMBERS = 5, READ_ROOM = 8192, PIECES = 7, HEARD_ROOM = 4 * CLEAN_ROOM };
 
