@@ -9,6 +9,12 @@ setup_file() {
   sh "$BATS_TEST_DIRNAME/../helpers/wrong-certs.sh" "$WRONG"
 }
 
+# Each test has its own copy: two of them move files, and tests run side by side.
+setup() {
+  cp -r "$WRONG" "$T/certs"
+  WRONG=$T/certs
+}
+
 # start_ours [OPTION…]: the server with the certificates of this run.
 start_ours() {
   start_server -c "$WRONG/server.pem" -k "$WRONG/server.key" "$@"
