@@ -108,7 +108,7 @@ static void attend(void) {
 }
 
 /* The room hears what it has not heard yet, and n new bytes, which stand in input behind it. While
- * somebody lags, a pause follows, so that a flood does not outrun quick readers too (room.h). */
+ * somebody lags, a pause follows, so that a flood does not outrun quick readers too (queue.h). */
 static void hear(struct conn *c, size_t n) {
     struct member *m = &c->member;
     size_t size = m->kept_size + n, at = 0, used;
