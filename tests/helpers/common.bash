@@ -17,8 +17,8 @@
 # start_server`. Its output is in $T/NAME.out and $T/NAME.err.
 #
 # From the environment: SERVER and CLIENT are the programs under test (several words if need be),
-# SAN chooses an instrumented build, START_WITHIN and STOP_WITHIN are limits in seconds
-# (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the chapter's
+# SAN chooses an instrumented build, START_WITHIN, STOP_WITHIN and CLIENT_WITHIN are limits in
+# seconds (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the chapter's
 # server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
 
 # load_library NAME: as bats_load_library, but without the library's own load.bash, which starts a
@@ -52,7 +52,7 @@ GUEST=${SERVER:+yes} # not the kit's own server
 SERVER=${SERVER:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/server")}
 CLIENT=${CLIENT:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/client")}
 SOURCES=${SOURCES:-$ROOT/${CHAPTER-}}
-: "${START_WITHIN:=5}" "${STOP_WITHIN:=3}"
+: "${START_WITHIN:=5}" "${STOP_WITHIN:=3}" "${CLIENT_WITHIN:=20}"
 
 # The shim is loaded after the sanitizer's library has been linked, which it has to be told.
 SHIM_ENV=(env "LD_PRELOAD=$SHIM"
@@ -330,13 +330,13 @@ assert_serving() {
 
 # ---- clients and tools ----
 
-# client [OPTION…] [MESSAGE…]: $CLIENT -p $PORT …, for 20 s at most; FAULT_ENV as above.
+# client [OPTION…] [MESSAGE…]: $CLIENT -p $PORT …, for CLIENT_WITHIN at most; FAULT_ENV as above.
 client() {
   local command faults
   eval "command=($CLIENT)"
   read -ra faults <<<"${FAULT_ENV-}"
   [[ -z ${FAULT_ENV-} ]] || command=("${SHIM_ENV[@]}" "${faults[@]}" "${command[@]}")
-  (cd "${BATS_CWD:-.}" && exec timeout 20 "${command[@]}" -p "$PORT" "$@")
+  (cd "${BATS_CWD:-.}" && exec timeout "$CLIENT_WITHIN" "${command[@]}" -p "$PORT" "$@")
 }
 
 # start_tool NAME COMMAND…: a background process whose end is nobody's business; sets TOOL_PID.
@@ -412,7 +412,7 @@ in_shell() {
   {
     declare -f
     declare -p T ROOT PEER RELAY SHIM BUILD UNIT GUEST SERVER CLIENT SOURCES SHIM_ENV \
-      START_WITHIN STOP_WITHIN
+      START_WITHIN STOP_WITHIN CLIENT_WITHIN
     echo 'declare -A SERVERS=() TOOLS=() ENDED=()'
     echo 'skip() { complain "skip before netns, not inside: $*"; exit 1; }'
     echo 'trap '\''echo "failed: $BASH_COMMAND"'\'' ERR'

@@ -97,7 +97,7 @@ visits() {
   local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
   need valgrind
   [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
-  START_WITHIN=30 STOP_WITHIN=30 SERVER="$valgrind --error-exitcode=99 $SERVER"
+  START_WITHIN=30 STOP_WITHIN=30 CLIENT_WITHIN=90 SERVER="$valgrind --error-exitcode=99 $SERVER"
   CLIENT="$valgrind --error-exitcode=99 $CLIENT"
   start_ours -C "$WRONG/ca.pem" -v
   identity="-c $WRONG/client.pem -k $WRONG/client.key"
@@ -105,7 +105,7 @@ visits() {
   # shellcheck disable=SC2086
   run -0 client $identity -i hello world
   # shellcheck disable=SC2086
-  seq 5000 | run -0 client $identity
+  seq 2000 | run -0 client $identity
   run -1 client hello
   run -1 client -n example.org hello
   kill -HUP "$SERVER_PID"
