@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from measure import CORES, QUICK, Failed, Server, pin, say, take, turns
+from measure import CORES, QUICK, Failed, Server, pin, say, take, timed, turns
 
 ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 3))
 CROWD = "build/helpers/crowd"
@@ -152,7 +152,6 @@ def main():
     servers = [s for s in SERVERS if os.path.exists(s[3][0]) or shutil.which(s[3][0])]
     missing = [s[1] for s in SERVERS if s not in servers]
     facts = {
-        "load average": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d"),
         "rounds": ROUNDS,
         "quick": QUICK,
@@ -166,9 +165,7 @@ def main():
         "flood": FLOOD,
         "figures": [],
     }
-    begin = time.monotonic()
-    measure_all(facts["figures"], servers)
-    facts["minutes"] = (time.monotonic() - begin) / 60
+    timed(facts, measure_all, facts["figures"], servers)
     os.makedirs(os.path.dirname(sys.argv[1]) or ".", exist_ok=True)
     with open(sys.argv[1], "w") as f:
         json.dump(facts, f, indent=1)

@@ -40,9 +40,8 @@ def sentences():
                "exchange %s lines, the slowest in %s ms; the server grows by %s KiB.") % (
             number(FLOOD, 0), cell("flood", FLOOD, "07", "exchanged", 0), number(slowest, 0),
             number(median("flood", FLOOD, "07", "growth") / 1024, 0))
-    if FACTS["load average"] > 0.7:
-        yield ("The machine was not idle when this began (load average %.1f): times suffer from "
-               "that, ratios of CPU time much less.") % FACTS["load average"]
+    yield ("Meanwhile other work had %.0f %% of the processors: times suffer from that, ratios of "
+           "CPU time much less.") % (100 * FACTS["others"])
     if FACTS["quick"]:
         yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
     for row in FACTS["figures"]:

@@ -165,7 +165,8 @@ def warm(server):
 def measure_load(server, scenario, rates):
     """One slice. How many requests that is, the slice before has shown."""
     connections, at_once, idle = scenario
-    requests = max(rates.get(server, 10000 * at_once) * SLICE_S, 2 * connections * at_once)
+    seconds = SLICE_S / pieces(scenario)
+    requests = max(rates.get(server, 10000 * at_once) * seconds, 2 * connections * at_once)
     server.add_idle(idle)
     figures = load(server, connections, at_once, ["-n", int(requests)])
     server.drop_idle()
@@ -216,7 +217,13 @@ def measure_redis(command, at_once):
     return {"cpu": cpu / 1000 / n, "rate": float(rows[-1][1])}
 
 
-def turns(items, rounds=ROUNDS):
+def pieces(scenario):
+    """Up to 100 connections are there at once. So there a round is made of three, each a third as
+    long: what disturbs one server then disturbs its neighbours too, and a median has more to go by."""
+    return 3 if scenario[0] <= 100 and not scenario[2] and not QUICK else 1
+
+
+def turns(items, rounds):
     """One after the other, in each round; each round begins with another one."""
     for turn in range(rounds):
         for i in range(len(items)):
@@ -242,7 +249,7 @@ def measure_scenario(figures, servers, scenario):
         for name, _, _, command in fit:
             running[name] = stack.enter_context(Server(command, scenario[0] + scenario[2]))
             warm(running[name])
-        for turn, server in turns(fit):
+        for turn, server in turns(fit, ROUNDS * pieces(scenario)):
             arguments = running[server[0]], scenario, rates
             take(figures, "load", scenario, turn, server, measure_load, *arguments)
 
@@ -263,6 +270,28 @@ def measure_all(figures, servers):
             take(figures, "redis", at_once, turn, server, measure_redis, server[3], at_once)
 
 
+def busy_s():
+    """Seconds that the machine's processors have worked for processes, or for other machines."""
+    with open("/proc/stat") as f:
+        user, nice, system, _, _, _, _, steal = map(int, f.readline().split()[1:9])
+    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_s():
+    """The same of this process and those that it started, as far as they have ended."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def timed(facts, run, *arguments):
+    """Notes how long it took, and what part of the processors other work had meanwhile."""
+    start, others = time.monotonic(), busy_s() - own_s()
+    run(*arguments)
+    seconds = time.monotonic() - start
+    facts["minutes"] = seconds / 60
+    facts["others"] = max(0, busy_s() - own_s() - others) / seconds / os.cpu_count()
+
+
 def main():
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -274,7 +303,6 @@ def main():
         say("%s is missing, so %s is left out" % (server[3][0], server[1]))
     servers = [s for s in servers if s not in missing]
     facts = {
-        "load average": os.getloadavg()[0],
         "date": time.strftime("%Y-%m-%d"),
         "rounds": ROUNDS,
         "quick": QUICK,
@@ -284,9 +312,7 @@ def main():
         "scenarios": SCENARIOS,
         "figures": [],
     }
-    start = time.monotonic()
-    measure_all(facts["figures"], servers)
-    facts["minutes"] = (time.monotonic() - start) / 60
+    timed(facts, measure_all, facts["figures"], servers)
     os.makedirs(os.path.dirname(sys.argv[1]) or ".", exist_ok=True)
     with open(sys.argv[1], "w") as f:
         json.dump(facts, f, indent=1)

@@ -207,10 +207,8 @@ def about_bounds():
                "within %.0f %% in the usual cell of the tables, and within %.0f %% in the worst. A "
                "difference smaller than that says nothing."
                ) % (statistics.median(spreads), max(spreads))
-    if FACTS["load average"] > 0.7:
-        yield ("The machine was not idle when this began (load average %.1f): requests per second "
-               "and latency suffer from that, ratios and CPU time much less."
-               ) % FACTS["load average"]
+    yield ("Meanwhile other work had %.0f %% of the processors. Requests per second and latency "
+           "suffer from that, ratios and CPU time much less.") % (100 * FACTS["others"])
     if FACTS["quick"]:
         yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
     for row in FACTS["figures"]:
@@ -321,8 +319,8 @@ All servers do the same: each line is answered with `+` and the line. One line a
   done before the clock starts.
 - *Memory* is the growth of the process's resident set (Rss in `/proc/PID/smaps_rollup`) by so many idle connections; what the kernel
   keeps for a socket comes on top, for all alike. The pool's threads are counted as its clients' memory.
-- Each figure is the median of the rounds. In each round the servers take turns, 0.4 s each; the others are asleep. Before the
-  first round one client has come and gone. In brackets: the ratio to {base} in the same round (median again).
+- Each figure is the median of the rounds. In each round the servers take turns, 0.4 s each (up to 100 connections: three times 0.13 s); the
+  others are asleep. Before the first round one client has come and gone. In brackets: the ratio to {base} in the same turn (median again).
 
 | | |
 | --- | --- |

@@ -3,6 +3,7 @@ tls.py report FILE DIR: writes them into DIR/benchmarks.md, as its last section.
 
 A part of `make bench` of its own (ONLY=tls: nothing else); QUICK and ROUNDS as in measure.py.
 """
+import contextlib
 import json
 import os
 import socket
@@ -111,11 +112,10 @@ def measure(file):
     for name, title, arguments, n in REQUESTS + HANDSHAKES:
         say("TLS, " + title)
         fit = [s for s in servers if s[0] != "s_server" or arguments[0] == "handshakes"]
-        running = {s[0]: start(s) for s in fit}
-        for turn, server in turns(fit):
-            take(name, turn, server, run_load, running[server[0]], arguments, n)
-        for server in running.values():
-            server.__exit__()
+        with contextlib.ExitStack() as stack:
+            running = {s[0]: stack.enter_context(start(s)) for s in fit}
+            for turn, server in turns(fit, ROUNDS):
+                take(name, turn, server, run_load, running[server[0]], arguments, n)
     say("TLS, memory")
     for turn, server in turns([s for s in servers if s[0] != "s_server"], min(ROUNDS, 3)):
         take("memory", turn, server, run_idle, server)
