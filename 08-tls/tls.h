@@ -70,12 +70,14 @@ static inline short tls_wish(const SSL *tls, int n, const char **why) {
     int error = SSL_get_error(tls, n);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
-    /* A FIN alone need not be the peer's: whoever wants to cut the stream off can send one. */
+    /* A FIN alone need not be the peer's: whoever wants to cut the stream off can send one. From a
+     * port scan it is all there is. */
     int cut = ERR_peek_error() == ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING);
     snprintf(tls_why, TLS_TEXT, "%s (%s)", strerror(errno), errno_name(errno));
-    *why = error == SSL_ERROR_SYSCALL ? tls_why
-           : cut                      ? "truncated: it ended without close_notify"
-                                      : tls_reason();
+    *why = error == SSL_ERROR_SYSCALL           ? tls_why
+           : !cut                               ? tls_reason()
+           : BIO_number_read(SSL_get_rbio(tls)) ? "truncated: it ended without close_notify"
+                                                : "closed without a word";
     return 0;
 }
 

@@ -281,3 +281,8 @@ verify() {
 # ---- chapter 07 ----
 
 # ---- chapter 08 ----
+
+# bats test_tags=8-1
+@test "8-1: The chat room that knows who you are" {
+  verify 8-1
+}

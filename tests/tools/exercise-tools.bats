@@ -28,7 +28,9 @@ setup_file() {
   chapter_tests >tests/01-hello.bats
   echo >tests/exercises.bats
   exercise 1 build solution 's/"hello\\n"/"hello\\nbye\\n"/; s/, 6,/, 10,/'
-  echo 'changes=a client is told hello.*' >>"$DIR/about"
+  mkdir 02-more
+  echo '/* words */' >02-more/words.h
+  printf '%s\n' 'changes=a client is told hello.*' 'with=02-more/words.h' >>"$DIR/about"
   own_test 1 "receives 'hello\nbye\n' eof"
   exercise 2 hunt bug 's/, 6,/, 5,/'
   echo 'tests=a client is told hello' >>"$DIR/about"
@@ -205,10 +207,11 @@ END
   rm "$DIR/hint-2"
   printf 'taste=good\n' >>"$DIR/about"
   exercise 5 hunt bug 's/, 6,/, 5,/'
-  printf 'changes=x\n' >>"$DIR/about"
+  printf 'changes=x\nwith=02-more/words.h\n' >>"$DIR/about"
   sed -i 's/plain/luck/; /minutes/d' "$DIR/about"
   sed -i 's/  verify 1-5/  verify 1-6/' tests/exercises.bats
   exercise 7 build solution 's/, 6,/, 5,/'
+  printf 'with=02-more/none.h\n' >>"$DIR/about"
   touch tests/exercises/8-8.bats
   prove 1 ONLY=1-4
   assert_line '    tags or tests of no exercise: 1-6 8-8'
@@ -220,10 +223,11 @@ END
   prove 1 ONLY=1.5
   assert_line '    about: no minutes='
   assert_line '    about: oracle= one of plain shim burst sanitizer fdlimit'
-  assert_line '    about: changes= is for builds'
+  assert_line '    about: changes and with are for builds'
   assert_line '    tests/exercises.bats: no test with the tag 1-5 that says: verify 1-5'
   prove 1 ONLY=1-7
   assert_line '    tests/exercises/1-7.bats is missing'
+  assert_line --partial 'about: with=02-more/none.h: no file of another chapter'
   prove 2 ONLY=9
 }
 
@@ -270,6 +274,7 @@ END
   run -2 kit_make exercise-1-1
   assert_line 'FAILED: own test'
   cmp <(sed 's,\.\./util,util,' 01-hello/server.c) work/1-1/server.c
+  cmp 02-more/words.h work/1-1/words.h # about, with=
   echo oops >>work/1-1/server.c
   run -2 kit_make exercise-1-1
   assert_line --partial 'work/1-1/server.c:24'
