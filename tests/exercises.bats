@@ -280,6 +280,16 @@ verify() {
 
 # ---- chapter 07 ----
 
+# bats test_tags=7-3
+@test "7-3: A history that outlives the server" {
+  verify 7-3
+}
+
+# bats test_tags=7-4
+@test "7-4: Two servers, one room" {
+  verify 7-4
+}
+
 # ---- chapter 08 ----
 
 # bats test_tags=8-1

@@ -97,6 +97,14 @@ all_tools() {
     tool optional redis-benchmark 'has redis-benchmark' 'redis-benchmark --version' \
         'no load from redis-benchmark' \
         redis-tools valkey-compat-redis valkey redis redis
+    # Debian's package redis-server would start a service; its program is in redis-tools as well.
+    tool optional redis-server 'has redis-server || has redis-check-rdb' 'redis-cli --version' \
+        'exercise 7-4 is not tested' \
+        redis-tools valkey-compat-redis valkey redis redis
+    tool optional 'hiredis headers' 'header hiredis/async.h' \
+        'macro hiredis/hiredis.h HIREDIS_MAJOR HIREDIS_MINOR HIREDIS_PATCH' \
+        'exercise 7-4 cannot be built' \
+        libhiredis-dev hiredis-devel hiredis hiredis-dev hiredis
     tool optional 'libuv headers' 'header uv.h' \
         'macro uv.h UV_VERSION_MAJOR UV_VERSION_MINOR UV_VERSION_PATCH' \
         'no comparison with libuv' \

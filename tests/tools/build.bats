@@ -354,13 +354,13 @@ bare_system() {
     ln -s "$(command -v "$tool")" "$BIN/$tool"
   done
   echo 'echo Bats 1.8.2' | script bats
-  for tool in bash make openssl setsid flock patch strace python3 gnuplot redis-benchmark tmux \
-    nc; do
+  for tool in bash make openssl setsid flock patch strace python3 gnuplot redis-benchmark \
+    redis-server tmux nc; do
     echo "echo $tool 1.2.3" | script "$tool"
   done
   echo 'echo GNU parallel 20250101' | script parallel
   printf '%s\n' stdio.h openssl/ssl.h openssl/opensslv.h histedit.h CUnit/Basic.h uv.h \
-    event2/event.h >"$T/headers"
+    event2/event.h hiredis/async.h >"$T/headers"
   script cc <<END
 while read -r word file; do
   [ "\$word" != '#include' ] || header=\${file#<}
