@@ -290,7 +290,7 @@ END
   run -0 python_talk kuhn
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "10,000 lines of random bytes: no control, only valid UTF-8, no line lost or split" {
   start_server -r 0
   run -0 python_talk random 10000
@@ -459,7 +459,7 @@ slow_one_is_cut_at() {
   netns slow_one_is_cut_at 230000 290000
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "20 lines a second, after 40 at once: the rest waits, none is lost, others are not delayed" {
   local start i=0
   start_server
@@ -514,6 +514,7 @@ slow_one_is_cut_at() {
 }
 
 # Both are about ten seconds of silence.
+# bats test_tags=heavy
 @test "without a name: told and closed after 10 s, 200 of them; a silent member stays" {
   local start
   start_server
@@ -652,7 +653,7 @@ accept:EAGAIN:2,accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EIN
 }
 
 # malloc(3), ENOMEM: for a connection, a message, a queue. It costs that client, or that line.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "malloc fails, for each Kth call: members may be lost, the server and the room stay" {
   [[ ${SAN-} != *address* ]] || skip 'a sanitizer has a malloc of its own'
   local i good=0 k
@@ -674,7 +675,7 @@ accept:EAGAIN:2,accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EIN
 }
 
 # epoll_ctl(2), ENOMEM, ENOSPC: it costs the start, or one connection.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "epoll_ctl fails once, at any call: it costs the start or a member, and nothing else" {
   local k NAME lost=0
   for k in {1..12}; do
@@ -899,7 +900,7 @@ fake_room() {
   await_port "$NAME" "$TOOL_PID"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "crowd finds what a room does wrong: a line lost, doubled, cut, changed, out of order" {
   need python3
   local how
