@@ -223,7 +223,7 @@ await_port() {
 
 last_words() {
   echo "--- the end of its standard error, or what a sanitizer says:"
-  { grep -Em 1 -A 19 'ERROR: [A-Za-z]*Sanitizer|runtime error:' "$T/$1.err" ||
+  { grep -Em 1 -A 39 'ERROR: [A-Za-z]*Sanitizer|runtime error:' "$T/$1.err" ||
     tail -n 20 "$T/$1.err"; }
   return 1
 } >&2
