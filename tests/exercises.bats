@@ -290,6 +290,31 @@ verify() {
   verify 7-4
 }
 
+# bats test_tags=7-5
+@test "7-5: The member who hears himself" {
+  verify 7-5
+}
+
+# bats test_tags=7-6
+@test "7-6: The guest who asks and never listens" {
+  verify 7-6
+}
+
+# bats test_tags=7-7
+@test "7-7: The order inside a character" {
+  verify 7-7
+}
+
+# bats test_tags=7-8
+@test "7-8: The name that nobody has any more" {
+  verify 7-8
+}
+
+# bats test_tags=7-9
+@test "7-9: A test for the room where anybody can speak as the server" {
+  verify 7-9
+}
+
 # ---- chapter 08 ----
 
 # bats test_tags=8-1

@@ -172,7 +172,13 @@ group_of() {
 }
 
 # The process too: right after its start it has no group of its own yet.
+# kill_group PID: of what `background` has started. Numbers of ended processes are given anew, to
+# others too: one whose parent is neither this test nor, as that has ended, init is not meant.
 kill_group() {
+  local stat=
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || true
+  read -r _ stat _ <<<"${stat##*) }"
+  [[ ! $stat || $stat == "$$" || $stat == "$BASHPID" || $stat == 1 ]] || return 0
   kill -KILL -- "-$1" 2>/dev/null || true
   kill -KILL "$1" 2>/dev/null || true
 }
@@ -223,7 +229,7 @@ await_port() {
 
 last_words() {
   echo "--- the end of its standard error, or what a sanitizer says:"
-  { grep -Em 1 -A 19 'ERROR: [A-Za-z]*Sanitizer|runtime error:' "$T/$1.err" ||
+  { grep -Em 1 -A 39 'ERROR: [A-Za-z]*Sanitizer|runtime error:' "$T/$1.err" ||
     tail -n 20 "$T/$1.err"; }
   return 1
 } >&2
