@@ -171,9 +171,9 @@ group_of() {
     done
 }
 
-# The process too: right after its start it has no group of its own yet.
-# kill_group PID: of what `background` has started. Numbers of ended processes are given anew, to
-# others too: one whose parent is neither this test nor, as that has ended, init is not meant.
+# kill_group PID: of what `background` has started; the process too, as right after its start it
+# has no group of its own yet. Numbers of ended processes are given anew, also to processes of
+# others: one whose parent is neither this test nor, as that has ended, init is not meant.
 kill_group() {
   local stat=
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || true
