@@ -37,6 +37,39 @@ console() {
   done
 }
 
+# is_tested TARGET: a link of from-python leads to something that tests run.
+is_tested() {
+  local file=${1%%#*}
+  case $file in
+  ../*/exercises/*)
+    [[ $file =~ ^../0([1-8])-[a-z-]+/exercises/([0-9]+)- ]] &&
+      grep -qx "  verify ${BASH_REMATCH[1]}-${BASH_REMATCH[2]}" tests/exercises.bats
+    ;;
+  '') is_tested from-python.md ;; # a heading of its own
+  ../util.h) [[ -f tests/unit/util.c ]] ;;
+  *.md)
+    grep -qx "  console docs/$file" "$BATS_TEST_FILENAME" &&
+      { [[ $file != 0[1-9]-* ]] || [[ -s tests/${file%.md}.bats ]]; }
+    ;;
+  *) false ;;
+  esac
+}
+
+@test "from-python: each program of the articles has a home, which is there and is tested" {
+  local row target rows ids
+  rows=$(sed -n '/^## Each program of the articles/,/^## What/p' docs/from-python.md |
+    grep -E '^\| [A-E][0-9] \|')
+  ids=$(awk '{ print $2 }' <<<"$rows" | xargs)
+  assert_equal "$ids" "$(echo A{1..5} B{1..9} C{1..5} D{1..4} E{1..8})"
+  while read -r row; do
+    row=${row%|}
+    [[ ${row##*| } == *']('* ]] || fail "no link: $row"
+    while read -r target; do
+      is_tested "$target" || fail "not tested: $target"
+    done < <(grep -oP '\]\(\K[^)]*' <<<"${row##*| }")
+  done <<<"$rows"
+}
+
 @test "README: its commands print what it shows" {
   console README.md
 }
