@@ -280,6 +280,16 @@ verify() {
 
 # ---- chapter 07 ----
 
+# bats test_tags=7-1
+@test "7-1: The room with a thread for each client" {
+  verify 7-1
+}
+
+# bats test_tags=7-2
+@test "7-2: Several rooms under one roof" {
+  verify 7-2
+}
+
 # bats test_tags=7-3
 @test "7-3: A history that outlives the server" {
   verify 7-3

@@ -121,8 +121,11 @@ static void hear_from(struct member *m) {
              n < 0 ? strerror(errno) : "end of file");
     char *line = m->in, *end = m->in + m->have + n, *newline;
     while ((newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
-        on_line(m, line, (size_t)(newline - line));
-        m->heard++;
+        /* What was said before it came may still be on its way when all others are there. */
+        if (newline - line < 10 || memcmp(line, "(earlier) ", 10) != 0) {
+            on_line(m, line, (size_t)(newline - line));
+            m->heard++;
+        }
         line = newline + 1;
     }
     m->have = (size_t)(end - line);
@@ -270,8 +273,6 @@ static void on_line_joining(struct member *m, const char *line, size_t len) {
     char name[16];
     size_t size = (size_t)snprintf(name, sizeof name, " m%d", number_of(m));
     bool welcome = len > size && memcmp(line, "+welcome", 8) == 0;
-    if (len > 10 && memcmp(line, "(earlier) ", 10) == 0)
-        return;
     if (welcome ? memcmp(line + len - size, name, size) != 0
                 : len < 10 || memcmp(line, "* m", 3) != 0 || memcmp(line + len - 7, " joined", 7))
         unexpected(m, line, len);
