@@ -212,7 +212,7 @@ burst() {
 }
 
 # Each allocation in turn, until there was no further one: it says so and gives up, or it serves.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "no memory at the start: it says so, and gives up or serves with fewer workers" {
   [[ -z ${SAN-} ]] || skip 'a sanitizer allocates, too'
   local k served=0 few=0

@@ -95,7 +95,7 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
 }
 
 # malloc(3), ENOMEM: for a new connection, for a line begun, for a reply that has to wait.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "every fifth malloc fails: that connection is closed, the others and the server go on" {
   [[ -z ${SAN-} ]] || skip 'a sanitizer has a malloc of its own'
   local i good=0

@@ -97,7 +97,7 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
 }
 
 # malloc(3), ENOMEM: for a new connection, for a line begun, for a reply that has to wait.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "every fifth malloc fails: that connection is closed, the others and the server go on" {
   [[ -z ${SAN-} ]] || skip 'a sanitizer has a malloc of its own'
   local i good=0
@@ -135,7 +135,7 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
   ((lost > 0 && lost <= 7))
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "epoll_ctl fails for every tenth call: connections end, the server does not" {
   local i good=0
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=3 FAULT_FAIL=epoll_ctl:ENOSPC:10" start_server

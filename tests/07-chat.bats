@@ -468,9 +468,6 @@ slow_one_is_cut_at() {
   netns slow_one_is_cut_at 230000 290000
 }
 
-<<<<<<< HEAD
-# bats test_tags=kit,heavy
-=======
 # Six bytes of question, and some 200 of answer: the limit is for all that one is owed.
 # bats test_tags=kit
 @test "who does not read the answers to his own questions is cut off too" {
@@ -481,8 +478,7 @@ slow_one_is_cut_at() {
   hears ann '* bob joined' '* bob left (too slow)'
 }
 
-# bats test_tags=kit
->>>>>>> b4f50cee58bde519009f9964c3ff472ce271dbd0
+# bats test_tags=kit,heavy
 @test "20 lines a second, after 40 at once: the rest waits, none is lost, others are not delayed" {
   local start i=0
   start_server

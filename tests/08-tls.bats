@@ -657,6 +657,7 @@ closed_after() {
 }
 
 # SIGPIPE: OpenSSL writes with write(2). The client rejects our certificate, or is gone.
+# bats test_tags=heavy
 @test "200 clients that reject the certificate, or reset after the handshake, do no harm" {
   start_ours -v
   PEER_TLS=$WRONG/other-root.pem run -1 "$PEER" -n 5 "$PORT" send:'hello\n'
@@ -779,7 +780,7 @@ send:EINTR:2,poll:EINTR:2" run -0 --separate-stderr client -C "$CA" <"$T/sent"
 }
 
 # Each of the some hundred allocations of a handshake fails for some client.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "every 1,501st malloc fails: that connection ends, the others and the server go on" {
   [[ ${SAN-} != *address* ]] || skip 'a sanitizer has a malloc of its own'
   local i good=0 NAME

@@ -60,6 +60,7 @@ load_ended() {
 
 # listen(2): who is not accepted yet is connected all the same, if the backlog has room. One of 10
 # leaves most of them out for a minute. signal(7): SIGCONT ends epoll_wait with EINTR.
+# bats test_tags=heavy
 @test "1,200 clients are connected though the server sleeps (SIGSTOP); then each is answered" {
   local tls=${PEER_TLS:+300} # of them speak, through TLS
   (($(</proc/sys/net/core/somaxconn) >= 1200)) || skip 'the backlog of this system has less room'
@@ -78,6 +79,7 @@ load_ended() {
   assert_serving
 }
 
+# bats test_tags=heavy
 @test "50 bursts of 10 clients: each gets its answers, and nothing is left behind" {
   local before
   start_server
@@ -138,6 +140,7 @@ load_ended() {
 }
 
 # tcp(7): the slow one's buffers are full, so that whoever waits for room in them waits for it.
+# bats test_tags=heavy
 @test "beside a slow reader 50 quick ones are served, while it goes on" {
   local before
   start_server
@@ -218,6 +221,7 @@ load_through_tls() {
 }
 
 # 06's client keeps sixteen lines under way on each connection.
+# bats test_tags=heavy
 @test "SIGTERM under load, with many lines under way: the same" {
   start_server
   if [[ ${PEER_TLS-} ]]; then

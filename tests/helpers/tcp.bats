@@ -147,6 +147,7 @@ need_ipv6() {
 }
 
 # listen(2): the backlog. One of 10 makes most of them wait for the retransmission of their SYN.
+# bats test_tags=heavy
 @test "1,000 clients at once are connected at once, and each gets its answer" {
   start_server
   start_peer -n 1000 "$PORT" ready:"$T/here" send:'hello\n' half-close eof
