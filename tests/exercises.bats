@@ -281,3 +281,13 @@ verify() {
 # ---- chapter 07 ----
 
 # ---- chapter 08 ----
+
+# bats test_tags=8-2
+@test "8-2: Two names, two certificates" {
+  verify 8-2
+}
+
+# bats test_tags=8-3
+@test "8-3: Tickets, and keys that do not stay" {
+  verify 8-3
+}
