@@ -331,3 +331,13 @@ verify() {
 @test "8-1: The chat room that knows who you are" {
   verify 8-1
 }
+
+# bats test_tags=8-2
+@test "8-2: Two names, two certificates" {
+  verify 8-2
+}
+
+# bats test_tags=8-3
+@test "8-3: Tickets, and keys that do not stay" {
+  verify 8-3
+}
