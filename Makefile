@@ -23,6 +23,8 @@ UNITS    := $(patsubst tests/unit/%.c,$(BUILD)unit/%,$(wildcard tests/unit/*.c))
 HELPERS  := $(patsubst tests/helpers/%.c,build/helpers/%,$(wildcard tests/helpers/*.c))
 SHIM     := build/fault.so
 FUZZ_SECONDS ?= 60
+# An exercise is built through a link to this file: the certificates are the kit's, there too.
+KIT      := $(dir $(realpath Makefile))
 # Documents and exercises build and run programs of their own, whatever SAN is.
 PLAIN    := tests/docs.bats tests/exercises.bats
 BATS     := $(filter-out $(if $(SAN),$(PLAIN)),$(wildcard tests/*.bats))
@@ -96,7 +98,7 @@ all 08 08-tls: certs
 endif
 
 certs: ## make the certificates of chapter 08, or those of them that expire within a week
-	@08-tls/certs.sh
+	@$(KIT)08-tls/certs.sh
 
 helpers: $(HELPERS) $(SHIM) $(UNITS)
 
@@ -117,7 +119,7 @@ $(PROGRAMS): $(O)%: %.c $(BUILD)flags
 
 $(O)04-threadpool/%: LDLIBS += -pthread
 $(O)07-chat/client: LDLIBS += -ledit
-$(O)08-tls/%: CPPFLAGS += -DCERTS='"$(CURDIR)/08-tls/certs"'
+$(O)08-tls/%: CPPFLAGS += -DCERTS='"$(KIT)08-tls/certs"'
 $(O)08-tls/%: LDLIBS += -lssl -lcrypto
 $(BUILD)unit/%: LDLIBS += -pthread
 

@@ -115,7 +115,7 @@ names_of() {
 }
 
 # RFC 5280, 4.2.1; RFC 9525, 6: names are the subjectAltName.
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "certs.sh: a CA, a server's and a client's certificate, for what each is to do; keys 0600" {
   local name
   sh "$ROOT/08-tls/certs.sh" "$T/certs" >"$T/told"
@@ -141,7 +141,7 @@ names_of() {
 }
 
 # openssl-x509(1), -checkend
-# bats test_tags=kit
+# bats test_tags=kit,heavy
 @test "certs.sh: makes what is missing or about to expire, and leaves the rest as it is" {
   local certs=$T/certs before
   # lasts DAYS: a server certificate in the place of the kit's.
@@ -455,6 +455,7 @@ accepts_our_server() {
 }
 
 # sslscan(1); RFC 9325
+# bats test_tags=heavy
 @test "sslscan finds TLS 1.2 and 1.3 only, each suite with ECDHE and an AEAD" {
   need sslscan
   start_ours
@@ -467,6 +468,7 @@ accepts_our_server() {
     <(grep -E '^(Preferred|Accepted) ' <<<"$output")
 }
 
+# bats test_tags=heavy
 @test "nmap's ssl-enum-ciphers: least strength A" {
   need nmap
   start_ours
@@ -549,6 +551,7 @@ closed_after() {
 }
 
 # Each honest client gets its answers within a second, the server takes no processor time.
+# bats test_tags=heavy
 @test "200 peers, silent, half a ClientHello, a byte a second: gone after 5 s, others are served" {
   local bytes=() i before
   start_ours -v
@@ -606,6 +609,7 @@ closed_after() {
 }
 
 # RFC 8446, 4.6.3. OpenSSL answers a KeyUpdate by itself, and reads on: it need never come back.
+# bats test_tags=heavy
 @test "clients that send KeyUpdate without end do not keep others waiting, nor cost memory" {
   local name before
   start_ours
@@ -642,6 +646,7 @@ closed_after() {
 }
 
 # SIGPIPE: OpenSSL writes with write(2). The client rejects our certificate, or is gone.
+# bats test_tags=heavy
 @test "200 clients that reject the certificate, or reset after the handshake, do no harm" {
   start_ours -v
   PEER_TLS=$WRONG/other-root.pem run -1 "$PEER" -n 5 "$PORT" send:'hello\n'
