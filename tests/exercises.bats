@@ -341,3 +341,28 @@ verify() {
 @test "8-3: Tickets, and keys that do not stay" {
   verify 8-3
 }
+
+# bats test_tags=8-4
+@test "8-4: The client that trusts the wrong server" {
+  verify 8-4
+}
+
+# bats test_tags=8-5
+@test "8-5: The log that became quiet" {
+  verify 8-5
+}
+
+# bats test_tags=8-6
+@test "8-6: The handshake in which both sides wait" {
+  verify 8-6
+}
+
+# bats test_tags=8-7
+@test "8-7: Seven bytes that stop the service" {
+  verify 8-7
+}
+
+# bats test_tags=8-8
+@test "8-8: A test for the server that blames the wrong one" {
+  verify 8-8
+}
