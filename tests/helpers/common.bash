@@ -18,8 +18,8 @@
 #
 # From the environment: SERVER and CLIENT are the programs under test (several words if need be),
 # SAN chooses an instrumented build, START_WITHIN, STOP_WITHIN and CLIENT_WITHIN are limits in
-# seconds (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the chapter's
-# server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
+# seconds (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the
+# chapter's server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
 
 # load_library NAME: as bats_load_library, but without the library's own load.bash, which starts a
 # process for each of its files: for hundreds of tests that is half a minute of processor time.
