@@ -70,6 +70,17 @@ is_tested() {
   done <<<"$rows"
 }
 
+@test "the doc of each chapter lists all of its exercises, as they describe themselves" {
+  local about id row
+  for about in 0*/exercises/*/about; do
+    [[ $about =~ ^0([1-8])-[a-z-]+/exercises/([0-9]+)- ]]
+    id=${BASH_REMATCH[1]}-${BASH_REMATCH[2]}
+    row="| [$id](../${about%about}README.md) | $(sed -n 's/^kind=//p' "$about") |"
+    row+=" $(sed -n 's/^title=//p' "$about") | $(sed -n 's/^minutes=//p' "$about") |"
+    grep -qxF "$row" "docs/${about%%/*}.md" || fail "docs/${about%%/*}.md has no line: $row"
+  done
+}
+
 @test "README: its commands print what it shows" {
   console README.md
 }
