@@ -283,8 +283,21 @@ def own_s():
     return sum(u.ru_utime + u.ru_stime for u in usage)
 
 
+def commit():
+    """That of the tree; what a benchmark itself has written into docs/ does not count."""
+    try:
+        head = ["git", "rev-parse", "--short", "HEAD"]
+        name = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!docs"]).returncode
+        return name + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
 def timed(facts, run, *arguments):
-    """Notes how long it took, and what part of the processors other work had meanwhile."""
+    """Notes of what commit it is, how long it took, and what part of the processors other work had
+    meanwhile."""
+    facts["commit"] = commit()
     start, others = time.monotonic(), busy_s() - own_s()
     run(*arguments)
     seconds = time.monotonic() - start

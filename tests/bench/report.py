@@ -237,7 +237,7 @@ def machine():
         model = re.search(r"model name\s*: (.*)|$", f.read()).group(1) or os.uname().machine
     version = r"\d[\w.~+-]*"
     yield "date", FACTS["date"]
-    yield "commit", said("git", "describe", "--always", "--dirty", pattern=r".+")
+    yield "commit", FACTS["commit"]
     yield "processor", "%s, %d cores" % (model, os.cpu_count())
     yield "kernel", "%s %s" % (os.uname().sysname, os.uname().release)
     yield "congestion control", said("sysctl", "-n", "net.ipv4.tcp_congestion_control")
