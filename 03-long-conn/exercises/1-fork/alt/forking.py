@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The line service with socketserver, a process for each client: forking.py -p PORT [-c CLIENTS]"""
+import contextlib
 import os
 import signal
 import socketserver
@@ -27,7 +28,8 @@ class Server(socketserver.ForkingTCPServer):
 
 def end(number, frame):
     for pid in server.active_children or ():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is about to be left out
+            os.kill(pid, signal.SIGKILL)
     os._exit(0)
 
 
