@@ -224,7 +224,7 @@ static void open_inet(int type) {
    before they are under test. */
 static void open_kind(const char *kind) {
     int fd[2] = {-1, -1};
-    char name[] = "/tmp/shimcheck-XXXXXX";
+    char name[] = P_tmpdir "/shimcheck-XXXXXX";
     if (strcmp(kind, "unix") == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == -1)
         die("socketpair");
     if (strcmp(kind, "pipe") == 0 && pipe(fd) == -1)
