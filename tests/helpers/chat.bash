@@ -46,7 +46,7 @@ sends() {
 # next_line NAME: sets HEARD.
 next_line() {
   local status=0
-  IFS= read -r -t 10 -u "${MEMBERS[$1]}" HEARD || status=$?
+  IFS= read -r -t $((10 * PATIENCE)) -u "${MEMBERS[$1]}" HEARD || status=$?
   ((status <= 128)) || complain "$1 heard nothing for 10 s" || return
   ((status == 0)) || complain "$1 was cut off${HEARD:+ after '$HEARD'}"
 }
@@ -65,7 +65,7 @@ hears() {
 # is_closed NAME: next comes end of file. After that NAME is no member.
 is_closed() {
   local status=0
-  IFS= read -r -t 10 -u "${MEMBERS[$1]}" HEARD || status=$?
+  IFS= read -r -t $((10 * PATIENCE)) -u "${MEMBERS[$1]}" HEARD || status=$?
   leaves "$1"
   [[ $status/$HEARD == 1/ ]] || complain "$1 was not closed, but heard '$HEARD'"
 }
@@ -149,7 +149,7 @@ hostile_set() {
 # makes of them: it too replaces maximal subparts.
 python_talk() {
   need python3
-  timeout 60 python3 -c 'if True:
+  timeout $((60 * PATIENCE)) python3 -c 'if True:
     import random, re, socket, sys
     CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 

@@ -18,7 +18,8 @@
 #
 # From the environment: SERVER and CLIENT are the programs under test (several words if need be),
 # SAN chooses an instrumented build, START_WITHIN, STOP_WITHIN and CLIENT_WITHIN are limits in
-# seconds (valgrind needs longer ones). For the exercises: PROGRAMS, another directory of the
+# seconds (valgrind needs longer ones), PATIENCE multiplies these and all other limits that an answer
+# has to meet (for a machine that does much else at the same time). For the exercises: PROGRAMS, another directory of the
 # chapter's server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
 
 # load_library NAME: as bats_load_library, but without the library's own load.bash, which starts a
@@ -56,6 +57,7 @@ SERVER=${SERVER:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/server")}
 CLIENT=${CLIENT:-$(printf %q "${PROGRAMS:-$BUILD/${CHAPTER-}}/client")}
 SOURCES=${SOURCES:-$ROOT/${CHAPTER-}}
 : "${START_WITHIN:=5}" "${STOP_WITHIN:=3}" "${CLIENT_WITHIN:=20}"
+export PATIENCE=${PATIENCE:-1} # peer and crowd have limits, too
 
 # The shim is loaded after the sanitizer's library has been linked, which it has to be told.
 SHIM_ENV=(env "LD_PRELOAD=$SHIM"
@@ -98,7 +100,7 @@ need() {
 
 # wait_for SECONDS COMMAND…: until it succeeds.
 wait_for() {
-  local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+  local end=$((${EPOCHREALTIME/[.,]/} + $1 * PATIENCE * 1000000))
   shift
   until "$@"; do
     ((${EPOCHREALTIME/[.,]/} < end)) || complain "waited in vain for: $*" || return
@@ -212,7 +214,7 @@ background() {
 # await_port NAME PID: until its `listening on` line is there; sets PORT (to 1 for a Unix socket,
 # which has none).
 await_port() {
-  local line alive=yes end=$((${EPOCHREALTIME/[.,]/} + START_WITHIN * 1000000))
+  local line alive=yes end=$((${EPOCHREALTIME/[.,]/} + START_WITHIN * PATIENCE * 1000000))
   while [[ $alive ]] && ((${EPOCHREALTIME/[.,]/} < end)); do
     running "$2" || alive= # its last words may be there all the same
     while read -r line; do
@@ -224,7 +226,7 @@ await_port() {
     sleep 0.01
   done
   if [[ $alive ]]; then
-    complain "$1 did not print 'listening on ADDR:PORT' within $START_WITHIN s"
+    complain "$1 did not print 'listening on ADDR:PORT' within $((START_WITHIN * PATIENCE)) s"
   else
     complain "$1 ended before it printed 'listening on ADDR:PORT'"
   fi || last_words "$1"
@@ -273,7 +275,7 @@ see_end() {
   shift 2
   unset "SERVERS[$name]"
   wait_for "$STOP_WITHIN" not running "$pid" 2>/dev/null ||
-    trouble+="${trouble:+; }$name still ran $STOP_WITHIN s after the signal"
+    trouble+="${trouble:+; }$name still ran $((STOP_WITHIN * PATIENCE)) s after the signal"
   running "$pid" || wait_for 1 group_is_empty "$pid" 2>/dev/null || left=$(group_of "$pid")
   [[ -z ${left-} ]] || trouble+="${trouble:+; }$name left behind: $left"
   kill_group "$pid"
@@ -347,7 +349,7 @@ client() {
   eval "command=($CLIENT)"
   read -ra faults <<<"${FAULT_ENV-}"
   [[ -z ${FAULT_ENV-} ]] || command=("${SHIM_ENV[@]}" "${faults[@]}" "${command[@]}")
-  (cd "${BATS_CWD:-.}" && exec timeout "$CLIENT_WITHIN" "${command[@]}" -p "$PORT" "$@")
+  (cd "${BATS_CWD:-.}" && exec timeout "$((CLIENT_WITHIN * PATIENCE))" "${command[@]}" -p "$PORT" "$@")
 }
 
 # start_tool NAME COMMAND…: a background process whose end is nobody's business; sets TOOL_PID.

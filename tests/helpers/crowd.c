@@ -30,7 +30,8 @@
 
 static const char usage[] =
     "usage: crowd [-t SECONDS] [-w BYTES] [-x] PORT SCENARIO NUMBER...\n"
-    "  -t SECONDS  give up after that long (20) and exit 3\n"
+    "  -t SECONDS  give up after that long (20; PATIENCE=N in the environment: N times\n"
+    "              that) and exit 3\n"
     "  -w BYTES    say at most so much that has not been heard yet (262144; 0: no limit)\n"
     "  -x          a chat of another kind: no names, anything may stand before a text (load)\n"
     "Scenarios:\n"
@@ -631,6 +632,8 @@ int main(int argc, char **argv) {
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
+    if (getenv("PATIENCE"))
+        seconds *= number(getenv("PATIENCE"));
     port = (int)number(argv[optind]);
     time_limit = now_us() + 1000000 * seconds;
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -31,7 +31,7 @@ is_refusal() {
 # since START MIN MAX: so many milliseconds have gone by.
 since() {
   local ms=$(($(now_ms) - $1))
-  ((ms >= $2 && ms <= $3)) || complain "after $ms ms, not $2 to $3"
+  ((ms >= $2 && ms <= $3 * PATIENCE)) || complain "after $ms ms, not $2 to $3"
 }
 
 # happened CALL FIELD: how often, by the report that the fault shim writes when a process ends. (A

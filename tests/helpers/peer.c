@@ -63,7 +63,8 @@ static const char usage[] =
     "  within:MS:VERB                         VERB, and fail if it takes longer than MS\n"
     "  sleep:MS  print:TEXT  ready:FILE       wait; say; create FILE (for others to see)\n"
     "  until:FILE  silent                     hold on until FILE exists, or stdin ends\n"
-    "With PEER_TLS=FILE in the environment: through TLS. FILE is the CA's certificate, or with -l\n"
+    "PATIENCE=N in the environment: N times the limits of -t, within and closed.\n"
+    "With PEER_TLS=FILE: through TLS. FILE is the CA's certificate, or with -l\n"
     "the chain and the key. The handshake is done, on all connections at the same time, before\n"
     "the first verb that sends or reads; half-close and close send close_notify.\n";
 
@@ -97,6 +98,7 @@ struct verb {
 static const char *address = "127.0.0.1", *port, *source_port;
 static bool udp, listening;
 static long count = 1, repeats = 1, seconds = 20, rcvbuf;
+static long patience = 1; /* a factor for -t, within and closed */
 
 /* The connections (-1: closed), and what is being done to which, for messages. */
 static int *conns;
@@ -503,7 +505,7 @@ static void do_gone(int fd, const struct step *s) {
 /* All connections are timed from the moment the verb began. */
 static void do_closed(int fd, const struct step *s) {
     char buf[CHUNK];
-    int64_t until = doing_since + s->num[0];
+    int64_t until = doing_since + patience * s->num[0];
     for (ssize_t n = 1; n != 0;) {
         n = take(fd, buf, sizeof buf, 0);
         if (n < 0 && errno == ECONNRESET)
@@ -513,7 +515,7 @@ static void do_closed(int fd, const struct step *s) {
         if (n < 0)
             await(fd, POLLIN, until);
         if (n != 0 && now_ms() >= until)
-            quit(EXIT_FAILURE, "still open after %ld ms", s->num[0]);
+            quit(EXIT_FAILURE, "still open after %ld ms", patience * s->num[0]);
     }
     printf("%lld\n", (long long)(now_ms() - doing_since));
 }
@@ -701,7 +703,7 @@ static void do_handshakes(bool wait) {
 static void do_step(const struct step *s) {
     doing = s->words;
     doing_since = now_ms();
-    step_limit = s->within < 0 ? NEVER : doing_since + s->within;
+    step_limit = s->within < 0 ? NEVER : doing_since + patience * s->within;
     if (needs_handshake(s->verb)) {
         do_handshakes(false);
         do_handshakes(true);
@@ -825,6 +827,9 @@ static void parse_options(int argc, char **argv) {
         case 'h': fputs(usage, stdout); exit(EXIT_SUCCESS);
         default: exit(2); /* getopt has said why */
         }
+    if (getenv("PATIENCE"))
+        patience = number(getenv("PATIENCE"), "PATIENCE");
+    seconds *= patience;
     if (argc - optind < 2)
         bad_usage("missing", "PORT and at least one VERB");
     port = argv[optind];
