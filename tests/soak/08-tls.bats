@@ -107,14 +107,26 @@ found_nothing() {
   refute_output
 }
 
+# goes_well FILE OPTION…: the client with this standard input. Beside much else its handshake under
+# valgrind may take too long, which ends it with 1: one of three times has to go well.
+goes_well() {
+  local input=$1
+  shift
+  for _ in 1 2 3; do
+    run client "${identity[@]}" "$@" <"$input"
+    ((status == 1)) || break
+  done
+  assert_success # 99 if valgrind has found something
+}
+
 @test "valgrind finds nothing in the client: good handshakes and bad, many lines" {
   need_valgrind
   start_ours -C "$WRONG/ca.pem"
   identity=(-C "$WRONG/ca.pem" -c "$WRONG/client.pem" -k "$WRONG/client.key")
   CLIENT_WITHIN=90 CLIENT="${valgrind[*]} $CLIENT"
-  run -0 client "${identity[@]}" -i hello world # 99 if something was found
+  goes_well /dev/null -i hello world
   seq 2000 >"$T/lines"
-  run -0 client "${identity[@]}" <"$T/lines"
+  goes_well "$T/lines"
   run -1 client -C "$WRONG/ca.pem" hello
   run -1 client "${identity[@]}" -n example.org hello
 }

@@ -176,6 +176,29 @@ failed() {
   assert_output --partial 'not done after 1 s'
 }
 
+@test "PATIENCE multiplies the limits of peer, crowd, wait_for and the start of a server" {
+  start_fake -r 3 -- eof
+  export PATIENCE=2
+  run -3 "$PEER" -t 1 "$PORT" line
+  assert_output --partial 'not done after 2 s'
+  run -1 "$PEER" "$PORT" within:30:line
+  assert_output --partial 'not done within 60 ms'
+  run -1 "$PEER" "$PORT" closed:30
+  assert_output --partial 'still open after 60 ms'
+  PATIENCE=much run -2 "$PEER" "$PORT" line
+  assert_output --partial 'not a number: PATIENCE'
+  NAME=mute start_fake -- silent
+  run -3 "$ROOT/build/helpers/crowd" -t 1 "$PORT" talk 1 1 20
+  assert_output --partial 'not done after 2 s'
+  START_WITHIN=1
+  serves "$forever"
+  run -1 in_shell -- start_server
+  assert_line "server did not print 'listening on ADDR:PORT' within 2 s"
+  SECONDS=0
+  run -1 wait_for 1 false
+  ((SECONDS >= 2))
+}
+
 @test "peer: ready tells that all connections stand, until waits for a word from outside" {
   start_fake -n 3 -- recv:4
   start_peer -n 3 "$PORT" ready:"$T/here" until:"$T/go" send:late
