@@ -41,6 +41,7 @@ asks() {
   asks bob /list '+rooms: lobby (1), tea (1)'
   says ann 'is anybody there?'
   asks bob /who '+here: bob'
+  asks ann /who '+here: ann'
   says bob '/join tea'
   hears bob '+joined tea' '+here: ann, bob' '(earlier) ann: is anybody there?'
   hears ann '* bob joined'
@@ -115,6 +116,7 @@ asks() {
   goes ann tea ann
   hears bob '* ann left (for tea)'
   says ann 'said at tea'
+  asks ann /who '+here: ann'
   says bob '/join tea'
   hears bob '+joined tea' '+here: ann, bob' '(earlier) ann: said at tea'
   hears ann '* bob joined'

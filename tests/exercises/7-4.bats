@@ -127,8 +127,9 @@ are_told() {
   at east join ANN
   says ann '/msg bob a secret'
   says ann '/nick anna'
+  hears bob 'ann (to you): a secret' '* ann is now known as anna'
   says bob '/quit'
-  hears bob 'ann (to you): a secret' '* ann is now known as anna' '+bye'
+  hears bob '+bye'
   is_closed bob
   hears ann '+sent to bob' '* ann is now known as anna' '* bob left'
   says ann 'hello, ANN'

@@ -12,9 +12,9 @@ CERTS=$ROOT/08-tls/certs
 visit() {
   : >"$T/said"
   # shellcheck disable=SC2094 # it is read while it is written
-  { echo hello && wait_for 8 grep -q '^+hello' "$T/said"; } |
+  { echo hello && wait_for 8 grep -qF +hello "$T/said"; } |
     timeout 10 openssl s_client -connect "127.0.0.1:$PORT" -CAfile "$CERTS/ca.pem" "$@" \
-      >"$T/said" 2>&1 || complain "$(<"$T/said")" || return
+      >"$T/said" 2>&1 || complain "$(tail -n 5 "$T/said")" || return
   HOW=$(sed -n 's/^\(New\|Reused\), TLSv1.*/\1/p;T;q' "$T/said")
 }
 
