@@ -11,6 +11,7 @@ WELCOME='+welcome ann, here: ann, bob\n'
 BYE='+bye\n'
 
 setup() {
+  trace_tests_only
   unset NO_COLOR
 }
 

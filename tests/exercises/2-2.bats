@@ -17,6 +17,7 @@ setup_file() {
 }
 
 setup() {
+  trace_tests_only
   [[ ! ${STOP_FILE-} || ! -e $STOP_FILE ]] || skip 'an earlier test failed'
   new_group
 }

@@ -40,8 +40,8 @@ load_library() {
 }
 load_library bats-support
 load_library bats-assert
-# By a trap before every command bats knows the line in which a test fails; it takes a quarter of
-# the processor's time of all tests. NO_TRACE=yes does without the line (tests/bin/prove).
+# By a trap before every command bats knows the line in which a test fails, which takes a quarter of
+# the processor's time of all tests. NO_TRACE=yes does without (tests/bin/prove).
 [[ ! ${NO_TRACE-} ]] || set +T
 bats_require_minimum_version 1.5.0
 
@@ -72,11 +72,19 @@ declare -gA SERVERS=() TOOLS=() # what is running: the pid of each name, also it
 declare -gA ENDED=()            # how each server ended
 
 setup() {
+  trace_tests_only
   [[ ! ${STOP_FILE-} || ! -e $STOP_FILE ]] || skip 'an earlier test failed'
 }
 
 teardown() {
   common_teardown
+}
+
+# trace_tests_only: a command in a helper costs no trap, and a failure in there has the line of its
+# call, where bats has what we know of it.
+trace_tests_only() {
+  ! declare -F bats_debug_trap >/dev/null ||
+    trap '[[ $BASH_SOURCE == *.bash ]] || bats_debug_trap "$BASH_SOURCE"' DEBUG
 }
 
 # ---- small things ----

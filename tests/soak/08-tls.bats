@@ -11,6 +11,7 @@ setup_file() {
 
 # Each test has its own copy: two of them move files, and tests run side by side.
 setup() {
+  trace_tests_only
   cp -r "$WRONG" "$T/certs"
   WRONG=$T/certs
 }
