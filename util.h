@@ -164,7 +164,7 @@ static inline int set_nonblocking(int fd) {
 }
 
 /* Sends all n bytes. Returns 0, or -1: EPIPE or ECONNRESET (the peer is gone), EAGAIN (it has taken
- * nothing for wait_ms; -1: no limit), or the time to stop is over. Built in 01. */
+ * nothing for wait_ms; -1: no limit), or the time allowed for stopping is over. Built in 01. */
 static inline int send_all(int fd, const void *data, size_t n, int wait_ms) {
     for (const char *next = data, *end = next + n; next < end;) {
         ssize_t sent = send(fd, next, (size_t)(end - next), MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -91,12 +91,13 @@ static void talk_from_stdin(int fd) {
         if (terminal)
             printf("> "), fflush(stdout);
         ssize_t n = getline(&line, &room, stdin);
-        if (n < 0 || strcmp(line, "exit\n") == 0 || strcmp(line, "q\n") == 0)
+        if (n < 0 && !feof(stdin)) /* a read error, or no memory for a line */
+            die("stdin", errno);
+        ssize_t text = n - (n > 0 && line[n - 1] == '\n');
+        if (n < 0 || (text == 4 && !memcmp(line, "exit", 4)) || (text == 1 && *line == 'q'))
             break;
         exchange_all(fd, line, (size_t)n);
     }
-    if (ferror(stdin))
-        die("stdin", errno);
     free(line);
 }
 

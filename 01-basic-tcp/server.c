@@ -129,8 +129,8 @@ static void say_goodbye(int client) {
     const long long end = now_ms() + LINGER_MS;
     setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     shutdown(client, SHUT_WR);
-    while (now_ms() < end && recv(client, ignored, sizeof ignored, 0) > 0)
-        continue;
+    for (ssize_t n = 1; now_ms() < end && (n > 0 || (n < 0 && errno == EINTR));)
+        n = recv(client, ignored, sizeof ignored, 0);
 }
 
 /* One client from its arrival to its end. Its errors end this connection and nothing else. */

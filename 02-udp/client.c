@@ -17,16 +17,16 @@ static const char usage[] =
     "usage: client [-a ADDR] [-p PORT] [-t MS] [-r TRIES] [MESSAGE ...]\n"
     "  -a ADDR   name, IPv4 or IPv6 address of the server (127.0.0.1)\n"
     "  -p PORT   1 to 65535 (9002)\n"
-    "  -t MS     wait so long for an answer, twice as long after each retry (250)\n"
-    "  -r TRIES  send a message at most so many times (6)\n"
+    "  -t MS     wait this long for an answer, twice as long after each retry (250)\n"
+    "  -r TRIES  send a message at most this many times (6)\n"
     "Without a MESSAGE it sends the lines of its standard input; `exit` or `q` ends them.\n";
 static long first_wait = 250, tries = 6;
 
 /* In front of each text, in network byte order; the server sends it back with the rest. */
-struct header {
+static struct {
     uint32_t run;    /* random: tells the late replies to an earlier client from ours */
     uint32_t number; /* of the message: tells a late reply to the last from one to this */
-};
+} header;
 
 static struct {
     long sent, received, retried, lost, timed;
@@ -110,11 +110,11 @@ static void connect_next(void) {
 }
 
 /* Numbers a text, sends it, prints the reply's text. Ends the program when the server refuses. */
-static void send_message(const char *text, size_t n, uint32_t run) {
+static void send_message(const char *text, size_t n) {
     static char packet[DATAGRAM];
-    struct header header = {.run = run, .number = htonl((uint32_t)++count.sent)};
     const size_t room = sizeof packet - sizeof header;
     n = n < room ? n : room; /* cut, it is still longer than a datagram: send says EMSGSIZE */
+    header.number = htonl((uint32_t)++count.sent);
     memcpy(packet, &header, sizeof header);
     memcpy(packet + sizeof header, text, n);
     int result;
@@ -126,25 +126,23 @@ static void send_message(const char *text, size_t n, uint32_t run) {
         die("stdout", errno);
     int error = errno;
     if (result < 0)
-        summary();
-    if (result < 0)
-        die(stopping ? "interrupted" : server.name, stopping ? 0 : error);
+        summary(), die(stopping ? "interrupted" : server.name, stopping ? 0 : error);
 }
 
-static void send_lines(uint32_t run) {
+static void send_lines(void) {
     char *line = NULL;
     size_t room = 0;
     for (;;) {
         if (isatty(STDIN_FILENO))
             printf("> "), fflush(stdout);
         ssize_t n = getline(&line, &room, stdin);
+        if (n < 0 && !feof(stdin) && !stopping) /* a read error, or no memory for a line */
+            die("stdin", errno);
         n -= n > 0 && line[n - 1] == '\n';
         if (n < 0 || (n == 4 && !memcmp(line, "exit", 4)) || (n == 1 && *line == 'q'))
             break;
-        send_message(line, (size_t)n, run);
+        send_message(line, (size_t)n);
     }
-    if (ferror(stdin) && !stopping)
-        die("stdin", errno);
     free(line);
 }
 
@@ -152,7 +150,6 @@ int main(int argc, char **argv) {
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *list;
     const char *address = "127.0.0.1", *port = "9002";
     char what[WHY_TEXT];
-    uint32_t run = (uint32_t)getpid() ^ (uint32_t)now_ms();
     for (int option; (option = getopt(argc, argv, "+a:p:t:r:h")) != -1;)
         switch (option) {
         case 'a': address = optarg; break;
@@ -166,13 +163,15 @@ int main(int argc, char **argv) {
     snprintf(what, sizeof what, "resolve %s: %s", address, gai_strerror(unknown));
     if (unknown)
         die(what, 0);
+    if (getentropy(&header.run, sizeof header.run) < 0)
+        die("getentropy", errno);
     stop_on_signals();
     server.next = list;
     connect_next();
     if (optind == argc)
-        send_lines(run);
+        send_lines();
     for (int i = optind; i < argc; i++)
-        send_message(argv[i], strlen(argv[i]), run);
+        send_message(argv[i], strlen(argv[i]));
     freeaddrinfo(list);
     close(server.fd);
     summary();

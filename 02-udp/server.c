@@ -5,8 +5,9 @@
  * New since 01: no listen, no accept, no connection: one socket talks with everybody.
  * Run: ./server -v -x 30    and in another terminal ./client one two three
  * Try to break it: nc -u 127.0.0.1 9002; an empty datagram; one of 65,507 bytes.
- * Still wrong: no order, no flow control; the client has to do all that TCP did (see 03). Bound to
- *   0.0.0.0 on a machine of many addresses, it may answer from another one than was asked.
+ * Still wrong: no order, no flow control; the client has to do all that TCP did (see 03). Two such
+ *   servers on different ports can be set on each other. Bound to 0.0.0.0 on a machine of many
+ *   addresses, it may answer from another one than was asked.
  */
 #include "../util.h"
 #include <ctype.h>
@@ -18,8 +19,8 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-x PERCENT] [-d PERCENT] [-s SEED] [-v]\n"
     "  -a ADDR     name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT     0 to 65535; 0 takes a free one (9002)\n"
-    "  -x PERCENT  lose so many of the datagrams that come, and of the replies\n"
-    "  -d PERCENT  send so many of the replies twice\n"
+    "  -x PERCENT  lose this share of the datagrams that arrive, and of the replies\n"
+    "  -d PERCENT  send this share of the replies twice\n"
     "  -s SEED     of the dice for -x and -d (1)\n"
     "  -v          show each datagram on stderr\n";
 static int lose, twice, verbose;

@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: client [-a ADDR] [-p PORT] [-r TRIES] [MESSAGE ...]\n"
     "  -a ADDR   name, IPv4 or IPv6 address of the server (127.0.0.1)\n"
     "  -p PORT   1 to 65535 (9003)\n"
-    "  -r TRIES  after a lost connection, connect again at most so many times (8)\n"
+    "  -r TRIES  after a lost connection, connect again at most this many times (8)\n"
     "Without a MESSAGE it sends the lines of its standard input; `exit` or `q` ends them.\n";
 static const char *address = "127.0.0.1", *port = "9003";
 static long tries = 8, tries_left;
@@ -84,7 +84,7 @@ static void on_writable(void) {
 /* One reply: "+" and the first line that had none, or the server's refusal. */
 static void check_reply(const char *reply, size_t n) {
     char what[WHY_TEXT];
-    snprintf(what, sizeof what, "the server refuses: %.*s", (int)n - 2, reply + 1);
+    snprintf(what, sizeof what, "the server refuses: %.*s", n > 1 ? (int)n - 2 : 0, reply + 1);
     if (reply[0] == '-')
         die(what, 0);
     if (reply[0] != '+' || c.sent - c.head < n - 1 || memcmp(reply + 1, c.out + c.head, n - 1) != 0)
@@ -163,8 +163,8 @@ int main(int argc, char **argv) {
         die("tmpfile", errno);
     for (int i = optind; i < argc; i++)
         fprintf(messages, "%s\n", argv[i]);
-    if (optind < argc)
-        rewind(messages);
+    if (optind < argc && (ferror(messages) || fseek(messages, 0, SEEK_SET) < 0)) /* disk full? */
+        die("tmpfile", errno);
     c.input = fileno(messages);
     tries_left = tries;
     c.fd = connect_to(address, port, why);

@@ -20,8 +20,8 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-i SECONDS] [-k SECONDS] [-v]\n"
     "  -a ADDR     name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT     0 to 65535; 0 takes a free one (9003)\n"
-    "  -i SECONDS  close a connection on which nothing happened for so long (60)\n"
-    "  -k SECONDS  ask a silent peer whether it is there after so long (keep-alive); it is gone\n"
+    "  -i SECONDS  close a connection on which nothing happened for that long (60)\n"
+    "  -k SECONDS  ask a silent peer whether it is there after that long (keep-alive); it is gone\n"
     "              when it was silent, or took nothing, for three times that (15)\n"
     "  -v          say on stderr who comes and goes\n";
 static int idle_seconds = 60, keepalive_seconds = 15, verbose;

@@ -138,15 +138,15 @@ static void talk_from_stdin(void) {
             printf("> ");
         fflush(stdout);
         ssize_t n = getline(&line, &room, stdin);
-        if (n < 0 || strcmp(line, "exit\n") == 0 || strcmp(line, "q\n") == 0)
-            break;
-        if (line[n - 1] != '\n')
+        if (n < 0 && !feof(stdin)) /* a read error, or no memory for a line */
+            fail("stdin", errno);
+        if (n > 0 && line[n - 1] != '\n')
             line[n++] = '\n'; /* the last line has none; this is where its '\0' was */
+        if (n < 0 || !strncmp(line, "exit\n", 5) || !strncmp(line, "q\n", 2))
+            break;
         if (converse(&c, line, (size_t)n) < 0)
             break;
     }
-    if (ferror(stdin))
-        fail("stdin", errno);
     free(line);
     close(c.fd);
 }

@@ -22,7 +22,7 @@ static const char usage[] =
     "  -p PORT     0 to 65535; 0 takes a free one (9004)\n"
     "  -w WORKERS  threads, each of which serves one client at a time (8)\n"
     "  -q ROOM     clients that may wait for a worker, before no more are accepted (16)\n"
-    "  -i SECONDS  close a connection on which nothing happened for so long (60)\n"
+    "  -i SECONDS  close a connection on which nothing happened for that long (60)\n"
     "  -v          say on stderr who comes and goes\n";
 static int listener, idle_seconds = 60, verbose;
 static struct queue clients;       /* accepted, and waiting for a worker */
@@ -39,14 +39,14 @@ struct conn {
 /* Waits for bytes. Returns how many came; 0 at the end: the client's, or ours when we are to stop
  * and nothing more has arrived, or time is over; -1 with errno (EAGAIN: idle for too long). */
 static ssize_t receive(struct conn *c) {
-    while (stopping < 2) {
+    do { /* once at least: who comes from the queue when time is over has sent something, too */
         ssize_t n =
             recv(c->fd, c->in + c->in_size, sizeof c->in - c->in_size, stopping ? MSG_DONTWAIT : 0);
         if (n >= 0 || (errno != EINTR && !stopping))
             return n;
         if (errno != EINTR)
             return 0;
-    }
+    } while (stopping < 2);
     return 0;
 }
 
@@ -54,7 +54,8 @@ static ssize_t receive(struct conn *c) {
 static const char *serve(struct conn *c, int *broken) {
     static const char idle[] = "-idle for too long\n";
     *broken = 0;
-    for (c->in_size = 0;;) {
+    c->in_size = 0;
+    do {
         size_t replies;
         ssize_t n = receive(c);
         if (n < 0 && errno == EAGAIN) {
@@ -71,7 +72,8 @@ static const char *serve(struct conn *c, int *broken) {
             return *broken ? strerror(errno) : "line too long";
         c->in_size -= (size_t)used;
         memmove(c->in, c->in + used, c->in_size);
-    }
+    } while (stopping < 2); /* time is over, and what one recv has brought is answered */
+    return "closed";
 }
 
 /* From the queue to close. Errors of this connection end this connection, and nothing else. */
@@ -109,7 +111,7 @@ static void *accept_clients(void *unused) {
         socklen_t size = sizeof peer;
         int fd = accept4(listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
         if (fd >= 0) {
-            peers[fd] = peer;        /* once he has reset, getpeername would not know any more */
+            peers[fd] = peer;        /* after a reset, getpeername no longer knows */
             queue_put(&clients, fd); /* waits while the queue is full: back-pressure */
         } else if (errno != EINTR && errno != ECONNABORTED) {
             poll(NULL, 0, PAUSE_MS); /* no descriptors or no memory: try again later */
@@ -162,11 +164,12 @@ static void stop_threads(const pthread_t *threads, long n) {
         pthread_join(threads[i], NULL);
 }
 
-/* No more descriptors than can be served or wait, so that each has its place in peers. */
+/* As many descriptors as can be served or wait, if we may have them (getrlimit(2)), and no more: so
+ * that each has its place in peers. */
 static void limit_descriptors(rlim_t most) {
     struct rlimit files = {0};
     getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_cur < most ? files.rlim_cur : most;
+    files.rlim_cur = files.rlim_max < most ? files.rlim_max : most;
     peers = calloc(most, sizeof *peers);
     if (!peers || setrlimit(RLIMIT_NOFILE, &files) < 0)
         die("cannot make room for the clients", errno);

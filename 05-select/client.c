@@ -143,8 +143,8 @@ int main(int argc, char **argv) {
         die("tmpfile", errno);
     for (int i = optind; i < argc; i++)
         fprintf(messages, "%s\n", argv[i]);
-    if (optind < argc)
-        rewind(messages);
+    if (optind < argc && (ferror(messages) || fseek(messages, 0, SEEK_SET) < 0)) /* disk full? */
+        die("tmpfile", errno);
     c.input = fileno(messages);
     c.fd = connect_to(address, port, why);
     if (c.fd < 0)

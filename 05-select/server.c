@@ -5,7 +5,7 @@
  * New since 04: no threads, no locks; handlers that never wait, and leave their wish in `want`.
  * Run: ./server -v    and ./client in as many terminals as you like
  * Try to break it: 1,100 clients; a client that never reads; bytes one at a time.
- * Still wrong: a descriptor above FD_SETSIZE does not fit; every call walks every descriptor (06).
+ * Still wrong: a descriptor of FD_SETSIZE or more does not fit; every call walks every descriptor (06).
  */
 #include "lines.h"
 #include <netinet/in.h>
@@ -19,7 +19,7 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-i SECONDS] [-v]\n"
     "  -a ADDR     name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT     0 to 65535; 0 takes a free one (9005)\n"
-    "  -i SECONDS  close a connection on which nothing happened for so long (60)\n"
+    "  -i SECONDS  close a connection on which nothing happened for that long (60)\n"
     "  -v          say on stderr who comes and goes\n";
 static int listener, idle_ms = 60000, verbose;
 static long long stop_at; /* 0: serve; else finish what is owed until then, by now_ms */
@@ -29,7 +29,7 @@ struct conn { /* its buffers exist only while they hold something */
     enum { WANT_READ, WANT_WRITE } want; /* never both: while a reply is stuck, we do not read */
     enum { OPEN, LAST_WORDS, HALF_CLOSED } state; /* half-close once out is empty; that is done */
     unsigned in_size, out_size;
-    char *in;                 /* the begin of a line, room for LINE_LIMIT bytes; or NULL */
+    char *in;                 /* the beginning of a line, room for LINE_LIMIT bytes; or NULL */
     char *out;                /* owed, at most REPLY_ROOM bytes; or NULL */
     long long deadline;       /* by now_ms: idle for too long */
     struct sockaddr_in6 peer; /* or the shorter sockaddr_in */

@@ -209,16 +209,18 @@ static void talk(int fd, char **messages) {
     size_t room = 0;
     for (char **m = messages; *m && input; m++)
         fprintf(input, "%s\n", *m);
-    if (!input || !replies || (*messages && fseek(input, 0, SEEK_SET) < 0))
+    if (!input || !replies || (*messages && (ferror(input) || fseek(input, 0, SEEK_SET) < 0)))
         die("no file for the messages", errno);
     for (ssize_t n;;) {
         if (isatty(fileno(input)))
             printf("> "), fflush(stdout);
         n = getline(&line, &room, input);
-        if (n < 0 || (!*messages && (!strcmp(line, "exit\n") || !strcmp(line, "q\n"))))
-            break;
-        if (line[n - 1] != '\n')
+        if (n < 0 && !feof(input)) /* a read error, or no memory for a line */
+            die("stdin", errno);
+        if (n > 0 && line[n - 1] != '\n')
             line[n++] = '\n'; /* the last line has none; this is where its '\0' was */
+        if (n < 0 || (!*messages && (!strncmp(line, "exit\n", 5) || !strncmp(line, "q\n", 2))))
+            break;
         int error = send_all(fd, line, (size_t)n, -1) < 0 ? errno : 0;
         if (!fgets(reply, sizeof reply, replies)) /* even so: it may say why */
             die("the server gives no reply", error ? error : ferror(replies) ? errno : 0);
@@ -227,8 +229,6 @@ static void talk(int fd, char **messages) {
         if (fwrite(reply, 1, (size_t)n + 1, stdout) < (size_t)n + 1 || fflush(stdout) != 0)
             die("stdout", errno);
     }
-    if (ferror(input))
-        die("stdin", errno);
     fclose(input), fclose(replies), free(line);
 }
 

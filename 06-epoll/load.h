@@ -2,8 +2,8 @@
  * and what came of it all: counts, times, troubles (tests/unit/load.c).
  *
  * Rules: no text is kept. A line follows from its number and its connection's, and two are the same
- * once in 65,536 times: a reply that is old, doubled or another connection's is found. Memory is
- * the same for any number of lines and of times. Times are nanoseconds. */
+ * once in 65,536 times (of 2 bytes: in 94): a reply that is old, doubled or another connection's is
+ * found. Memory is the same for any number of lines and of times. Times are nanoseconds. */
 #pragma once
 #include "../util.h"
 #include <limits.h>

@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-i SECONDS] [-v]\n"
     "  -a ADDR     name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT     0 to 65535; 0 takes a free one (9006)\n"
-    "  -i SECONDS  close a connection on which nothing happened for so long (60)\n"
+    "  -i SECONDS  close a connection on which nothing happened for that long (60)\n"
     "  -v          say on stderr who comes and goes\n";
 static int listener, signal_fd, idle_ms = 60000, verbose;
 static long long stop_at; /* 0: serve; else finish what is owed until then, by now_ms */
@@ -30,7 +30,7 @@ struct conn { /* its buffers exist only while they hold something */
     enum { WANT_READ, WANT_WRITE } want; /* never both: while a reply is stuck, we do not read */
     enum { OPEN, LAST_WORDS, HALF_CLOSED } state; /* half-close once out is empty; that is done */
     unsigned in_size, out_size;
-    char *in;                 /* the begin of a line, room for LINE_LIMIT bytes; or NULL */
+    char *in;                 /* the beginning of a line, room for LINE_LIMIT bytes; or NULL */
     char *out;                /* owed, at most REPLY_ROOM bytes; or NULL */
     struct sockaddr_in6 peer; /* or the shorter sockaddr_in */
 };

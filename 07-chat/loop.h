@@ -6,7 +6,8 @@
  * Rules: a handler never waits; while it runs, nobody else is served. It may register, change and
  * release any watcher, its own too. What has been released is freed after the batch: epoll may have
  * reported an event for it together with the one that led to its end (a stale event). Calls that
- * fail return -1 with errno; only loop_open and timeouts_open, which are for starting, call die. */
+ * fail return -1 with errno; only loop_open, timeouts_open and loop_watch_signals, which are for
+ * starting, call die. */
 #pragma once
 #include "../util.h"
 #include <netinet/in.h>
@@ -112,9 +113,9 @@ static inline void timeouts_arm(const struct timeouts *q, long long ms) {
 
 /* Starts t, or starts it anew. The timer is touched only for the first in the queue. */
 static inline void timeout_restart(struct timeouts *q, struct timeout *t) {
-    timeout_cancel(t);
     if (q->ring.next == &q->ring)
         timeouts_arm(q, q->ms);
+    timeout_cancel(t); /* only now: with t alone in the ring, the timer runs, and may ring early */
     t->deadline = loop_now + q->ms;
     t->next = &q->ring;
     t->prev = q->ring.prev;

@@ -471,6 +471,8 @@ localhost_is_two() {
   for word in exit q; do
     run -0 --separate-stderr client < <(printf 'exits\nquit\n%s\nmore\n' "$word")
     assert_output $'exits\nquit'
+    run -0 --separate-stderr client < <(printf 'exits\n%s' "$word")
+    assert_output exits
   done
 }
 

@@ -162,6 +162,30 @@ burst() {
   done
 }
 
+# Their workers wait in vain for more from them, each for a while, and the time to stop is short.
+# bats test_tags=kit
+@test "SIGTERM: the many that are in the queue get their replies, though none of them leaves" {
+  local before
+  start_server -w 2
+  before=$(fds "$SERVER_PID")
+  start_peer -n 18 "$PORT" send:'hello\n' ready:"$T/here" eof
+  wait_for 5 test -e "$T/here"
+  wait_for 5 has_fds $((before + 18))
+  stop_server
+  finish_peer
+  (($(replies peer) == 18)) || complain "$(replies peer) of 18"
+}
+
+# getrlimit(2): the soft limit, which is often 1,024, may be raised to the hard one.
+# bats test_tags=kit
+@test "more workers than the soft limit of descriptors has clients: it is raised" {
+  (($(ulimit -Hn) >= 400)) || skip 'this user may not have so many descriptors'
+  ulimit -Sn 100
+  start_server -w 300
+  "$PEER" -n 200 "$PORT" send:'hello\n' line >"$T/replies"
+  (($(grep -cx +hello "$T/replies") == 200))
+}
+
 # bats test_tags=kit
 @test "SIGTERM: silent workers' clients and a long queue of silent clients do not hold it up" {
   start_server -w 2 -q 100

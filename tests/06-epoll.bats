@@ -184,6 +184,20 @@ figure() {
   sed -n "s,^$1 \([0-9.]*\).*,\1,p" <<<"$output"
 }
 
+# timerfd_create(2). A queue of timeouts has one timer, for its first; who is alone is always first.
+@test "a line restarts the idle timeout without a system call, also of the only client" {
+  need strace
+  [[ -z ${SAN-} ]] || skip 'LeakSanitizer does not work under strace'
+  local lines
+  SERVER="strace -D -qq -e trace=timerfd_settime -o $T/calls $SERVER" start_server
+  printf -v lines '%s ' {1..50}
+  # shellcheck disable=SC2086 # many messages, each sent after the reply to the one before
+  client $lines >/dev/null
+  stop_server
+  run grep -c timerfd "$T/calls"
+  ((output < 10)) || complain "$output calls"
+}
+
 # loads REQUESTS OPTION…: so many are answered, all of them right.
 loads() {
   local requests=$1

@@ -2,7 +2,7 @@
 PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.c tests/bench/load_*.c))
 
 .PHONY: bench
-bench: all helpers $(PEERS) ## measure 03 to 08 beside others (15 minutes; QUICK=1 tries it out)
+bench: all helpers $(PEERS) ## measure 03 to 08 beside others (ten minutes; QUICK=1 tries it out)
 	@tests/bench/run
 
 HEADER_peer_libuv    = uv.h

@@ -62,7 +62,7 @@ COLUMNS = [
 
 TEXT = """{heading}
 
-`ONLY=chat make bench` measures only this part, in three minutes.
+`ONLY=chat make bench` measures only this part, in two minutes.
 
 ### What the figures say
 

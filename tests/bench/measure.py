@@ -90,9 +90,7 @@ class Server:
         self.process.stdout.close()
 
     def cpu_ns(self):
-        """The process's CPU clock (clock_getcpuclockid(3)): the run time of each of its threads, as
-        the scheduler keeps it (/proc/PID/task/*/schedstat), with those that have ended."""
-        return time.clock_gettime_ns(~self.process.pid << 3 | 2)
+        return cpu_ns(self.process.pid)
 
     def resident(self):
         with open(self.proc + "smaps_rollup") as f:
@@ -122,10 +120,15 @@ class Server:
             time.sleep(0.05)  # until it has closed its ends
 
 
+def cpu_ns(pid):
+    """The process's CPU clock (clock_getcpuclockid(3)): the run time of each of its threads, as the
+    scheduler keeps it (/proc/PID/task/*/schedstat), with those that have ended."""
+    return time.clock_gettime_ns(~pid << 3 | 2)
+
+
 def load(server, connections, at_once, amount):
-    """Runs the client; returns its figures, and the server's CPU time while its clock ran."""
+    """Runs the client; returns its figures, and both CPU times while its clock ran."""
     words = [CLIENT, "-p", server.port, "-c", connections, "-P", at_once, *amount]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     client = subprocess.Popen(
         [str(word) for word in words],
         stdout=subprocess.PIPE,
@@ -134,15 +137,14 @@ def load(server, connections, at_once, amount):
         preexec_fn=pin(CORES[-1]),
     )
     client.stdout.readline()  # "connections N": the clock starts
-    cpu = -server.cpu_ns()
+    cpu, own = -server.cpu_ns(), -cpu_ns(client.pid)
     lines = [client.stdout.readline()]  # "requests N in S s": all are answered
     cpu += server.cpu_ns()
+    own += cpu_ns(client.pid)  # its clock stands until we wait for it
     lines += client.stdout.readlines()
     why = client.stderr.read().strip()
     if client.wait() != 0:
         raise Failed(why)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    client_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = {line.split()[0]: line.split()[1:] for line in lines}
     requests, seconds = int(said["requests"][0]), float(said["requests"][2])
     return {
@@ -151,7 +153,7 @@ def load(server, connections, at_once, amount):
         "p50": float(said["p50"][0]),
         "p99": float(said["p99"][0]),
         "server busy": cpu / 1e9 / seconds,
-        "client busy": client_s / seconds,
+        "client busy": own / 1e9 / seconds,
     }
 
 

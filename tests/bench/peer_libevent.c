@@ -14,15 +14,18 @@
 
 static char reply_room[REPLY_ROOM];
 
-static void on_event(struct bufferevent *client, short what, void *unused) {
-    (void)what, (void)unused; /* end of file, or an error */
-    bufferevent_free(client);
-}
-
-/* After a refusal: the output is empty, so it has been sent. */
+/* After the end of the input, or a refusal: the output is empty, so it has been sent. */
 static void on_sent(struct bufferevent *client, void *unused) {
     (void)unused;
     bufferevent_free(client);
+}
+
+static void on_event(struct bufferevent *client, short what, void *unused) {
+    (void)unused;
+    if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(client)) > 0)
+        bufferevent_setcb(client, NULL, on_sent, on_event, NULL);
+    else
+        bufferevent_free(client);
 }
 
 static void on_read(struct bufferevent *client, void *unused) {

@@ -26,7 +26,9 @@ static void on_end(struct bufferevent *client, void *unused) {
 }
 
 static void on_event(struct bufferevent *client, short what, void *unused) {
-    if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
+    if ((what & BEV_EVENT_EOF) && evbuffer_get_length(bufferevent_get_output(client)) > 0)
+        bufferevent_setcb(client, NULL, on_end, on_event, NULL); /* the replies leave first */
+    else if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
         on_end(client, unused);
 }
 

@@ -392,6 +392,7 @@ need_ipv6() {
 # late_words REPLY: runs in a network of its own, where nobody else is reset.
 late_words() {
   local before
+  rm -f "$T/here"
   start_server
   start_peer "$PORT" send:'hello\n' ready:"$T/here" eof send:'late words\n' close
   wait_for 5 test -e "$T/here"
@@ -405,6 +406,7 @@ late_words() {
 @test "what a client says after the server's FIN is read, not answered with a reset" {
   need nstat
   netns late_words "${PLUS}hello"
+  FAULT_ENV='FAULT_FAIL=recv:EINTR:2' netns late_words "${PLUS}hello"
 }
 
 # socket(7), SO_REUSEADDR: bind fails without it while connections of the last run linger on.
@@ -492,7 +494,36 @@ ${PLUS}bye"
   for word in exit q; do
     run -0 client < <(printf 'exits\n%s\nmore\n' "$word")
     assert_output "${PLUS}exits"
+    run -0 client < <(printf 'exits\n%s' "$word") # as a last line without its newline, too
+    assert_output "${PLUS}exits"
   done
+}
+
+# getline(3) fails with ENOMEM, and ferror(3) does not tell.
+# bats test_tags=kit
+@test "client: a line for which there is no memory: it says so and exits 1" {
+  [[ -z ${SAN-} ]] || skip 'a sanitizer takes more memory than this'
+  no_memory() {
+    ulimit -v 100000
+    head -c 200000000 /dev/zero | client
+  }
+  start_server
+  run -1 no_memory
+  assert_output --partial 'client: '
+}
+
+# Some write the messages to a file, to read them like standard input. setrlimit(2), RLIMIT_FSIZE.
+# bats test_tags=kit
+@test "client: messages are sent, or it says why not, though no file can be written" {
+  full_disk() {
+    trap '' XFSZ
+    ulimit -f 0
+    client hello
+  }
+  start_server
+  run full_disk
+  [[ $status == 0 && $output == "${PLUS}hello" ]] ||
+    [[ $status == 1 && $output == client:*'File too large'* ]] || complain "$status: $output"
 }
 
 # script(1) gives it a terminal.
