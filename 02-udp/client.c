@@ -23,7 +23,7 @@ static const char usage[] =
 static long first_wait = 250, tries = 6;
 
 /* In front of each text, in network byte order; the server sends it back with the rest. */
-static struct {
+static struct header {
     uint32_t run;    /* random: tells the late replies to an earlier client from ours */
     uint32_t number; /* of the message: tells a late reply to the last from one to this */
 } header;

@@ -5,7 +5,7 @@
  * New since 04: no threads, no locks; handlers that never wait, and leave their wish in `want`.
  * Run: ./server -v    and ./client in as many terminals as you like
  * Try to break it: 1,100 clients; a client that never reads; bytes one at a time.
- * Still wrong: a descriptor of FD_SETSIZE or more does not fit; every call walks every descriptor (06).
+ * Still wrong: no descriptor from FD_SETSIZE on fits; every call walks every descriptor (06).
  */
 #include "lines.h"
 #include <netinet/in.h>
