@@ -18,9 +18,10 @@
 #
 # From the environment: SERVER and CLIENT are the programs under test (several words if need be),
 # SAN chooses an instrumented build, START_WITHIN, STOP_WITHIN and CLIENT_WITHIN are limits in
-# seconds (valgrind needs longer ones), PATIENCE multiplies these and all other limits that an answer
-# has to meet (for a machine that does much else at the same time). For the exercises: PROGRAMS, another directory of the
-# chapter's server and client; SOURCES, of its sources; STOP_FILE, see `setup` and `explain`.
+# seconds (valgrind needs longer ones), PATIENCE multiplies these and all other limits that an
+# answer has to meet (for a machine that does much else at the same time). For the exercises:
+# PROGRAMS, another directory of the chapter's server and client; SOURCES, of its sources;
+# STOP_FILE, see `setup` and `explain`.
 
 # load_library NAME: as bats_load_library, but without the library's own load.bash, which starts a
 # process for each of its files: for hundreds of tests that is half a minute of processor time.
@@ -357,7 +358,8 @@ client() {
   eval "command=($CLIENT)"
   read -ra faults <<<"${FAULT_ENV-}"
   [[ -z ${FAULT_ENV-} ]] || command=("${SHIM_ENV[@]}" "${faults[@]}" "${command[@]}")
-  (cd "${BATS_CWD:-.}" && exec timeout "$((CLIENT_WITHIN * PATIENCE))" "${command[@]}" -p "$PORT" "$@")
+  (cd "${BATS_CWD:-.}" &&
+    exec timeout "$((CLIENT_WITHIN * PATIENCE))" "${command[@]}" -p "$PORT" "$@")
 }
 
 # start_tool NAME COMMAND…: a background process whose end is nobody's business; sets TOOL_PID.

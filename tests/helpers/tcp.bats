@@ -195,7 +195,7 @@ need_ipv6() {
   start_server
   assert_serving
   before=$(rss_kb "$SERVER_PID")
-  start_peer "$PORT" flood:$PATIENCE ready:"$T/here" until:"$T/go" half-close drain
+  start_peer "$PORT" flood:"$PATIENCE" ready:"$T/here" until:"$T/go" half-close drain
   wait_for 10 test -e "$T/here"
   # ThreadSanitizer takes memory itself; AddressSanitizer keeps what OpenSSL frees at each record.
   [[ ${SAN-} == thread || (${SAN-} && ${PEER_TLS-}) ]] ||

@@ -55,8 +55,8 @@ grown_by() {
   assert_serving
 }
 
-# The talker does not wait for its listeners here. These read at once, and that has to be enough; but
-# who gets no processor for long does not read, so one of three times has to go well.
+# The talker does not wait for its listeners here. These read at once, and that has to be enough;
+# but who gets no processor for long does not read, so one of three times has to go well.
 @test "200,000 lines as fast as they can be sent: the quick readers lose none" {
   start_server -r 0
   assert_serving
