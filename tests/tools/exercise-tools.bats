@@ -343,6 +343,16 @@ END
   assert_line '  the mutant is caught'
 }
 
+@test "a start whose patch does not apply, since the chapter was changed, has not begun" {
+  local command
+  sed -i 's/, 6,/, 3 + 3,/' 01-hello/server.c
+  for command in exercise-1-2 exercise-1-2 mystery-1 mystery-1; do
+    run -2 kit_make "$command"
+    assert_line 'exercise: 01-hello was changed: git diff 01-hello'
+    [[ ! -e work/1-2 && ! -e work/mystery-1 && ! -e work/state ]]
+  done
+}
+
 @test "watch: builds and tests at every save" {
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   start_tool watch env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
