@@ -353,12 +353,21 @@ END
   done
 }
 
-@test "watch: builds and tests at every save" {
+# What is started in the background ignores SIGINT, if nobody sees to it: bash(1), "Signals".
+@test "watch: builds and tests at every save; Ctrl-C ends it, also while tests run" {
+  local hears=(env --default-signal=INT)
+  "${hears[@]}" true 2>/dev/null || hears=()
   kit_make exercise-1-2 >/dev/null 2>&1 || true
-  start_tool watch env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
+  start_tool watch "${hears[@]}" env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
   wait_for 30 grep -q '^FAILED: ' "$T/watch.out"
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
   wait_for 30 grep -q '^1-2 passed' "$T/watch.out"
+  ((${#hears[@]})) || skip 'env has no --default-signal here'
+  sed -i "/told hello/a\\  sh -c 'touch \"$T/here\"; exec sleep 30'" tests/01-hello.bats
+  echo >>work/1-2/server.c
+  wait_for 30 test -e "$T/here"
+  kill -INT -- "-$TOOL_PID" # as a terminal does it
+  wait_for 10 not running "$TOOL_PID"
 }
 
 @test "mystery: a bug of the chapter, and which one is told when it is found" {
