@@ -321,6 +321,8 @@ END
   sed -i 's/10 if/9 if/' hello.py
   run -2 kit_make check-1-1 SERVER='python3 hello.py'
   assert_line 'expected 10 bytes, received 9; they differ at byte 10:'
+  run -2 kit_make check-1-2 CLIENT=/bin/true
+  assert_line '1-2: none of its tests is for such a program (SERVER= or CLIENT=)'
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   mkdir students
   mv work/1-2 students/anna
@@ -351,6 +353,20 @@ END
     assert_line 'exercise: 01-hello was changed: git diff 01-hello'
     [[ ! -e work/1-2 && ! -e work/mystery-1 && ! -e work/state ]]
   done
+}
+
+@test "a test that is skipped is no test that passes" {
+  sed -i "/told hello/a\\  skip 'no room here'" tests/01-hello.bats
+  run -2 kit_make exercise-1-2
+  assert_line --partial 'a client is told hello # skip no room here'
+  assert_line '1-2: none of its tests can run here'
+  run -2 kit_make stress-1-2 N=2
+  assert_line --partial 'a client is told hello # skip no room here'
+  refute_line --partial ' of 2 failed'
+  # one of two
+  sed -i "s,  skip .*,  [[ -e $T/here ]] || { touch '$T/here'; skip; }," tests/01-hello.bats
+  run -2 kit_make stress-1-2 N=2
+  assert_output --partial '    1 of 1 failed: a client is told hello'
 }
 
 # What is started in the background ignores SIGINT, if nobody sees to it: bash(1), "Signals".
