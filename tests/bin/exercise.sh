@@ -68,7 +68,7 @@ chapter_tests() {
 
 # The sanitizers of its builds: a race is seen by ThreadSanitizer only.
 san_of() {
-    [[ $kind != build && $(about san) ]] && about san || echo "$SANITIZERS"
+    [[ $SANITIZERS && $kind != build && $(about san) ]] && about san || echo "$SANITIZERS"
 }
 
 # ---- programs ----
