@@ -137,7 +137,7 @@ kit_make() {
 prove() {
   local status=$1
   shift
-  run "-$status" env K=2 "$@" timeout 120 tests/bin/prove 3>&-
+  run "-$status" env K=2 "$@" timeout $((240 * PATIENCE)) tests/bin/prove 3>&-
 }
 
 # ---- the proof ----
