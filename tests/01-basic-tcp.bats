@@ -23,7 +23,7 @@ fails() {
   same_bytes "$T/bytes" "$T/received"
 }
 
-# RFC 9293, 3.8: a stream of bytes; what one send took may be brought by many recv, and the reverse.
+# RFC 9293, 2.2: a stream of bytes; what one send took may be brought by many recv, and the reverse.
 @test "bytes without a newline come back at once, one at a time or many" {
   start_server
   run -0 "$PEER" "$PORT" send:one recv:3 send:two send:three recv:8 dribble:1:'bytes' recv:5

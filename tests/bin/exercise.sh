@@ -68,7 +68,7 @@ chapter_tests() {
 
 # The sanitizers of its builds: a race is seen by ThreadSanitizer only.
 san_of() {
-    [[ $kind != build && $(about san) ]] && about san || echo "$SANITIZERS"
+    [[ $SANITIZERS && $kind != build && $(about san) ]] && about san || echo "$SANITIZERS"
 }
 
 # ---- programs ----
@@ -226,7 +226,7 @@ make_start() {
     fi
     copy_chapter "$1"
     if [[ $kind == hunt ]]; then
-        apply "$dir/bug.patch" "$1" >&2 || return
+        apply "$dir/bug.patch" "$1" >&2 || die "$chapter was changed: git diff $chapter"
         sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$dir/bug.patch" | while read -r file; do
             sed -i "1i /* Broken on purpose: exercise $id, ${dir#"$root"/}/README.md */" "$1/$file"
         done

@@ -47,7 +47,9 @@ bats_lib() {
     done | grep -m 1 .
 }
 
-san() { echo 'int main(void){return 0;}' | "$1" "-fsanitize=$2" -x c - -o /dev/null; }
+# san CC SANITIZERS: it compiles and links with them. CC may have several words, as above.
+# shellcheck disable=SC2086
+san() { echo 'int main(void){return 0;}' | $1 "-fsanitize=$2" -x c - -o /dev/null; }
 
 # tool KIND NAME PROBE VERSION COST        the last: what a missing one costs
 #      APT DNF PACMAN APK BREW             packages; - where there is none

@@ -48,7 +48,7 @@ operator() {
   screen 'A\n ? \n ? C\n ? '
 }
 
-# RFC 9293, 3.8: TCP keeps no boundaries. One recv is not one message.
+# RFC 9293, 2.2: TCP keeps no boundaries. One recv is not one message.
 @test "a message is a line: a byte at a time is one, two in a segment are two" {
   start_server
   types first second third

@@ -49,7 +49,7 @@ happened() {
   answered '\n' '+\n'
 }
 
-# recv(2) returns what has come; RFC 9293, 3.8: TCP carries a stream of bytes and knows no messages.
+# recv(2) returns what has come; RFC 9293, 2.2: TCP carries a stream of bytes and knows no messages.
 @test "several lines in one segment are answered in order" {
   start_server
   answered 'one\n\nthree\n+four\n-five\n' '+one\n+\n+three\n++four\n+-five\n'

@@ -64,6 +64,7 @@ load_ended() {
 @test "1,200 clients are connected though the server sleeps (SIGSTOP); then each is answered" {
   local tls=${PEER_TLS:+300} # of them speak, through TLS
   (($(</proc/sys/net/core/somaxconn) >= 1200)) || skip 'the backlog of this system has less room'
+  (($(ulimit -Hn) >= 1300)) || skip 'this user may not have so many descriptors'
   start_server
   kill -STOP "$SERVER_PID"
   ((tls == 0)) || PEER_TLS='' NAME=more start_peer -n $((1200 - tls)) "$PORT" silent

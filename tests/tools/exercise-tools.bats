@@ -137,7 +137,7 @@ kit_make() {
 prove() {
   local status=$1
   shift
-  run "-$status" env K=2 "$@" timeout 120 tests/bin/prove 3>&-
+  run "-$status" env K=2 "$@" timeout $((240 * PATIENCE)) tests/bin/prove 3>&-
 }
 
 # ---- the proof ----
@@ -321,15 +321,25 @@ END
   sed -i 's/10 if/9 if/' hello.py
   run -2 kit_make check-1-1 SERVER='python3 hello.py'
   assert_line 'expected 10 bytes, received 9; they differ at byte 10:'
+  run -2 kit_make check-1-2 CLIENT=/bin/true
+  assert_line '1-2: none of its tests is for such a program (SERVER= or CLIENT=)'
   kit_make exercise-1-2 >/dev/null 2>&1 || true
-  mkdir students
-  mv work/1-2 students/anna
+  mkdir -p students/anna
+  mv work/1-2 students/anna/
   rm -r work
-  run -2 kit_make check-1-2 DIR=students/anna
-  sed -i 's/, 5,/, 6,/' students/anna/server.c
-  run -0 kit_make check-1-2 DIR=students/anna
-  run -0 kit_make stress-1-2 DIR=students/anna N=3
+  run -2 kit_make check-1-2 DIR=students/anna/1-2
+  sed -i 's/, 5,/, 6,/' students/anna/1-2/server.c
+  run -0 kit_make check-1-2 DIR=students/anna/1-2
+  run -0 kit_make stress-1-2 DIR=students/anna/1-2 N=3
   assert_output '    0 of 3 failed: a client is told hello'
+  # what was built for one is not taken for another's, whose files are older
+  cp -r students/anna students/ben
+  sed -i 's/, 6,/, 5,/' students/ben/1-2/server.c
+  touch -d '2 days ago' students/ben/1-2/*.[ch]
+  run -2 kit_make stress-1-2 DIR=students/ben/1-2 N=1
+  assert_line '    1 of 1 failed: a client is told hello'
+  run -2 kit_make check-1-2 DIR=students/ben/1-2
+  assert_line 'FAILED: a client is told hello'
   [[ ! -e work ]]
   run -2 kit_make check-1-2
   assert_line 'exercise: not started: make exercise-1-2'
@@ -338,17 +348,89 @@ END
 @test "a catch: the chapter and the variants have to pass, the mutant to fail" {
   run -2 kit_make exercise-1-3
   assert_line '! the chapter itself has to pass'
+  assert_output --partial 'in test file work/1-3/catch.bats, line '
   cp 01-hello/exercises/3-it/sample.bats work/1-3/catch.bats
   run -0 kit_make exercise-1-3
   assert_line '  the mutant is caught'
+  mkdir -p "$T/handed in, & all/anna"
+  mv work/1-3 "$T/handed in, & all/anna/" # from where ../../tests leads nowhere
+  run -0 kit_make check-1-3 DIR="$T/handed in, & all/anna/1-3"
+  assert_line '1-3: passed'
 }
 
-@test "watch: builds and tests at every save" {
+@test "a start whose patch does not apply, since the chapter was changed, has not begun" {
+  local command
+  sed -i 's/, 6,/, 3 + 3,/' 01-hello/server.c
+  for command in exercise-1-2 exercise-1-2 mystery-1 mystery-1; do
+    run -2 kit_make "$command"
+    assert_line 'exercise: 01-hello was changed: git diff 01-hello'
+    [[ ! -e work/1-2 && ! -e work/mystery-1 && ! -e work/state ]]
+  done
+}
+
+@test "a test that is skipped is no test that passes" {
+  sed -i "/told hello/a\\  skip 'no room here'" tests/01-hello.bats
+  run -2 kit_make exercise-1-2
+  assert_line --partial 'a client is told hello # skip no room here'
+  assert_line '1-2: none of its tests can run here'
+  run -2 kit_make stress-1-2 N=2
+  assert_line --partial 'a client is told hello # skip no room here'
+  refute_line --partial ' of 2 failed'
+  # one of two
+  sed -i "s,  skip .*,  [[ -e $T/here ]] || { touch '$T/here'; skip; }," tests/01-hello.bats
+  run -2 kit_make stress-1-2 N=2
+  assert_output --partial '    1 of 1 failed: a client is told hello'
+}
+
+# refuses: a compiler that has no sanitizers.
+refuses() {
+  local name=${CC:-cc}
+  mkdir "$T/bin"
+  printf '%s\n' '#!/bin/sh' 'case $* in *-fsanitize*) exit 1 ;; esac' \
+    "exec $(command -v "$name") \"\$@\"" >"$T/bin/$name"
+  chmod +x "$T/bin/$name"
+  PATH=$T/bin:$PATH
+}
+
+@test "a compiler without sanitizers: all is built without, and that is told" {
+  [[ ! ${CC-} =~ [/\ ] ]] || skip 'CC has to be a word, for which another can stand in'
+  refuses
+  run -2 kit_make exercise-1-2
+  assert_line 'no sanitizers here (make doctor): your programs are built without'
+  assert_line 'FAILED: a client is told hello'
+  refute_line --partial 'ln: '
+  run -2 kit_make stress-1-2 N=1
+  assert_line 'no sanitizers here (make doctor): your programs are built without'
+  assert_line '    1 of 1 failed: a client is told hello'
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  run -0 kit_make exercise-1-2
+  [[ -x work/1-2/server ]]
+  run -0 kit_make stress-1-2 N=1
+  rm work/1-2/server # what was built is not what was changed
+  run -0 kit_make progress
+  assert_output '01-hello       [#--] 1 of 3'
+  mkdir work/1-3
+  cp 01-hello/exercises/3-it/sample.bats work/1-3/catch.bats
+  run -0 kit_make exercise-1-3
+  assert_line '  the chapter passes'
+  assert_line '  the mutant is caught'
+}
+
+# What is started in the background ignores SIGINT, if nobody sees to it: bash(1), "Signals".
+@test "watch: builds and tests at every save; Ctrl-C ends it, also while tests run" {
+  local hears=(env --default-signal=INT)
+  "${hears[@]}" true 2>/dev/null || hears=()
   kit_make exercise-1-2 >/dev/null 2>&1 || true
-  start_tool watch env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
+  start_tool watch "${hears[@]}" env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
   wait_for 30 grep -q '^FAILED: ' "$T/watch.out"
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
   wait_for 30 grep -q '^1-2 passed' "$T/watch.out"
+  ((${#hears[@]})) || skip 'env has no --default-signal here'
+  sed -i "/told hello/a\\  sh -c 'touch \"$T/here\"; exec sleep 30'" tests/01-hello.bats
+  echo >>work/1-2/server.c
+  wait_for 30 test -e "$T/here"
+  kill -INT -- "-$TOOL_PID" # as a terminal does it
+  wait_for 10 not running "$TOOL_PID"
 }
 
 @test "mystery: a bug of the chapter, and which one is told when it is found" {
