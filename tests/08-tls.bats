@@ -435,6 +435,11 @@ accepts_our_server() {
   assert_equal "$(grep -c 'handshake_failure end$' <<<"$output")" 6
   assert_line --regexp '^good: hello c02[bc]'
   assert_serving
+  identity rsa # with an EC key there is nothing to exchange by RSA, nor a CBC with an RSA signature
+  NAME=rsa start_server "${IDENTITY[@]}"
+  hostile suites
+  assert_line 'rsa-key-exchange: handshake_failure end'
+  assert_equal "$(grep -c ': handshake_failure end$' <<<"$output")" 7 # the good ones are for EC
 }
 
 # RFC 3749, CRIME
