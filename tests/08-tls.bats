@@ -159,6 +159,15 @@ names_of() {
   run -0 lasts 5
   assert_output --regexp '^made .*/server.pem$'
   openssl verify -CAfile "$certs/ca.pem" "$certs/server.pem"
+  rm "$certs/server.key" # without which the certificate is of no use
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  assert_output --regexp '^made .*/server.pem$'
+  assert_equal "$(openssl pkey -in "$certs/server.key" -pubout)" \
+    "$(openssl x509 -in "$certs/server.pem" -noout -pubkey)"
+  mv "$certs/ca.key" "$T" # to where it is safer: no reason for another authority
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  refute_output
+  mv "$T/ca.key" "$certs"
   rm "$certs/ca.pem" # and nothing is worth anything without it
   run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
   assert_equal "${#lines[@]}" 3
