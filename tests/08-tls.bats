@@ -404,6 +404,7 @@ accepts_our_server() {
   complains 2 '^client: .*-c and -k' "$CLIENT" -c "$WRONG/client.pem" hello
   complains 2 '^client: .*-c and -k' "$CLIENT" -k "$WRONG/client.key" hello
   complains 2 '^client: .*not a name' "$CLIENT" -n '' hello
+  complains 2 '^client: .*not a name' "$CLIENT" -n .example hello # any name that ends so
 }
 
 # bats test_tags=kit
@@ -724,6 +725,80 @@ fake_tls() {
 }
 
 # The truncation after the last reply: nothing is lost that the client knows of, but it says so.
+# A server that is done with its client, as it says in the segment that brings the last reply.
+# bats test_tags=kit
+@test "client: an end that comes together with the last reply is no loss: exit 0" {
+  need python3
+  cat "$WRONG/server.pem" "$WRONG/server.key" >"$T/identity"
+  start_tool python python3 -c 'if True:
+    import socket, ssl, sys
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    listener = socket.create_server(("127.0.0.1", 0))
+    print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+    s, _ = listener.accept()
+    received, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(received, out, server_side=True)
+
+    def complete(call):
+        while True:
+            try:
+                return call()
+            except ssl.SSLWantReadError:
+                s.sendall(out.read())
+                received.write(s.recv(65536))
+
+    complete(tls.do_handshake)
+    tls.write(b"+" + complete(lambda: tls.read(100)))
+    try:
+        tls.unwrap()
+    except ssl.SSLWantReadError:
+        pass # which is about its answer
+    s.sendall(out.read())
+    while s.recv(65536):
+        pass
+  ' "$T/identity"
+  await_port python "$TOOL_PID"
+  run -0 --separate-stderr client -C "$WRONG/ca.pem" hello
+  assert_output +hello
+  assert_equal "$stderr" ''
+}
+
+# setrlimit(2), RLIMIT_FSIZE: as if the disk were full. Standard error has to be a pipe here.
+without_disk() {
+  trap '' XFSZ
+  ulimit -f 0
+  "$@"
+}
+
+# bats test_tags=kit
+@test "client: a message that cannot be kept until it is sent: the reason, exit 1" {
+  start_ours
+  run -1 without_disk client -C "$CA" hello
+  assert_output --regexp '^client: tmpfile: File too large'
+  run -1 without_disk client -C "$CA" "$(head -c 20000 /dev/zero | tr '\0' x)" hello
+  assert_output --regexp '^client: tmpfile: File too large'
+}
+
+shows() {
+  [[ $(tr -d '\r' <"$T/screen.out") == "$1" ]]
+}
+
+# bats test_tags=kit
+@test "client: on a terminal a prompt follows each reply" {
+  need script
+  start_ours
+  mkfifo "$T/typed"
+  # shellcheck disable=SC2016
+  start_tool screen sh -c 'exec script -qec "$1" /dev/null <>"$2"' sh \
+    "$CLIENT -p $PORT -C $CA" "$T/typed"
+  wait_for 5 shows '> '
+  echo one >"$T/typed"
+  wait_for 5 shows $'> one\n+one\n> '
+  echo two >"$T/typed"
+  wait_for 5 shows $'> one\n+one\n> two\n+two\n> '
+}
+
 # bats test_tags=kit
 @test "client: says close_notify itself" {
   fake_tls -- line send:'+hello\n' eof half-close
