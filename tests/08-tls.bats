@@ -519,6 +519,44 @@ accepts_our_server() {
   logged CN=alice 1
 }
 
+# short_lived SECONDS: visits with 1.2 and 1.3, with a certificate that lives so long. The sessions
+# are in $T/session-tls1_[23] then. 1: it had ended before that.
+short_lived() {
+  local version
+  sh "$BATS_TEST_DIRNAME/helpers/wrong-certs.sh" "$T/certs" "$1"
+  for version in -tls1_2 -tls1_3; do
+    s_client -cert "$T/certs/client-short.pem" -key "$T/certs/client-short.key" $version \
+      -sess_out "$T/session$version" -quiet -no_ign_eof
+    [[ $output == *+hello* ]] || return
+  done
+}
+
+expired() {
+  ! openssl x509 -in "$1" -noout -checkend 0 >/dev/null
+}
+
+# RFC 8446, 4.6.1: to resume a session says nothing of whether the certificate is still valid.
+@test "-C: a client whose certificate has expired is not let in by a ticket, with 1.2 and 1.3" {
+  local seconds version TALK=('hello\n' 'alert|^\+hello')
+  cp -r "$WRONG" "$T/certs"
+  start_ours -C "$WRONG/ca.pem"
+  for seconds in 4 8 16 32 64; do
+    ! short_lived "$seconds" || break
+  done
+  wait_for 70 expired "$T/certs/client-short.pem"
+  for version in -tls1_2 -tls1_3; do
+    [[ -s $T/session$version ]]
+    s_client -cert "$T/certs/client-short.pem" -key "$T/certs/client-short.key" $version \
+      -sess_in "$T/session$version"
+    refute_output --partial +hello
+    assert_output --partial 'alert certificate expired'
+    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version \
+      -sess_in "$T/session$version" # renewed
+    assert_line --partial 'New, TLSv1'
+    assert_line +hello
+  done
+}
+
 # A name is text from the other side, and so may be anything: no terminal is to obey it.
 # bats test_tags=kit
 @test "control characters in a certificate's name reach neither log nor terminal" {
