@@ -12,12 +12,14 @@ cd "$dir"
 umask 077 # a private key is its owner's only
 trap 'rm -f new.*' EXIT
 
-# certificate NAME CN DAYS OPTION... <EXTENSIONS: unless NAME.pem is still good, a new key (elliptic
-# curve P-256: small and quick), and a certificate which says that it belongs to CN.
+# certificate NAME CN DAYS OPTION... <EXTENSIONS: unless both are there and good, a new key
+# (elliptic curve P-256: small and quick), and a certificate which says that it belongs to CN.
 certificate() {
     name=$1 cn=$2 days=$3
     shift 3
-    ! openssl x509 -in "$name.pem" -noout -checkend 604800 >/dev/null 2>&1 || return 0
+    if [ -f "$name.key" ] || [ "$name" = ca ]; then # (an authority's may be elsewhere)
+        ! openssl x509 -in "$name.pem" -noout -checkend 604800 >/dev/null 2>&1 || return 0
+    fi
     printf '[req]\ndistinguished_name = subject\nx509_extensions = extensions\nprompt = no
 [subject]\nCN = %s\n[extensions]\n' "$cn" >new.cnf
     cat >>new.cnf

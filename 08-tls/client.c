@@ -82,10 +82,9 @@ static void on_input(void) {
  * why before it left: on_readable will know. */
 static short on_writable(void) {
     const char *why;
-    int n = 1;
     while (c.sent < c.whole && !c.cannot_send) {
         ERR_clear_error();
-        n = SSL_write(c.tls, c.out + c.sent, (int)(c.whole - c.sent));
+        int n = SSL_write(c.tls, c.out + c.sent, (int)(c.whole - c.sent));
         short wish = n > 0 ? 0 : tls_wish(c.tls, n, &why);
         c.cannot_send = n <= 0 && !wish;
         c.sent += n > 0 ? (size_t)n : 0;
@@ -98,7 +97,7 @@ static short on_writable(void) {
 /* One reply: "+" and the first line that had none, or the server's refusal. */
 static void check_reply(const char *reply, size_t n) {
     char what[WHY_TEXT];
-    snprintf(what, sizeof what, "the server refuses: %.*s", (int)n - 2, reply + 1);
+    snprintf(what, sizeof what, "the server refuses: %.*s", n > 1 ? (int)n - 2 : 0, reply + 1);
     if (reply[0] == '-')
         die(what, 0);
     if (reply[0] != '+' || c.sent - c.head < n - 1 || memcmp(reply + 1, c.out + c.head, n - 1) != 0)
@@ -123,10 +122,10 @@ static void take_replies(void) {
         die("stdout", errno);
 }
 
-/* Reads until it would have to wait, and returns for what. */
+/* Reads until it would have to wait, and returns for what; no further than the last reply. */
 static short on_readable(void) {
     const char *why;
-    for (;;) {
+    while (!c.input_ended || c.head < c.tail) {
         ERR_clear_error();
         int n = SSL_read(c.tls, c.in + c.in_size, (int)(sizeof c.in - c.in_size));
         if (n <= 0) {
@@ -138,6 +137,7 @@ static short on_readable(void) {
         c.in_size += (size_t)n;
         take_replies();
     }
+    return 0;
 }
 
 /* Messages are read as standard input is. */
@@ -148,13 +148,14 @@ static void open_input(char **messages) {
     c.input = fileno(c.file);
     for (char **m = messages; *m; m++)
         fprintf(c.file, "%s\n", *m);
-    if (*messages)
-        rewind(c.file);
+    if (*messages && (ferror(c.file) || fseek(c.file, 0, SEEK_SET) < 0)) /* the disk is full? */
+        die("tmpfile", errno);
 }
 
 /* Does all that is possible without waiting, then waits for whatever that waits for, and input. */
 static void converse(void) {
     while (!c.input_ended || c.head < c.tail) {
+        short wish = on_readable(); /* by now we know whether what was sent was the last */
         if (!c.prompted && !c.input_ended && c.head == c.tail && isatty(c.input)) {
             printf("> ");
             c.prompted = !fflush(stdout);
@@ -166,7 +167,7 @@ static void converse(void) {
             c.tail -= c.head;
             c.head = 0;
         }
-        short wish = on_writable() | on_readable();
+        wish |= on_writable();
         int reading = !c.input_ended && c.tail < WINDOW - 1;
         struct pollfd wait[2] = {
             {.fd = c.fd, .events = wish},
@@ -239,8 +240,8 @@ int main(int argc, char **argv) {
         default: return fputs(usage, stderr), 2; /* getopt has said what is wrong */
         }
     name = name ? name : address;
-    if (!*name || !certificate != !key) /* OpenSSL would take "" for: any name will do */
-        usage_error(usage, *name ? "-c and -k belong together" : "-n \"\": not a name");
+    if (!*name || *name == '.' || !certificate != !key) /* "": any name; ".org": any below org */
+        usage_error(usage, !certificate != !key ? "-c and -k belong together" : "-n: not a name");
     signal(SIGPIPE, SIG_IGN); /* OpenSSL sends without MSG_NOSIGNAL */
     SSL_CTX *settings = tls_context(TLS_client_method(), certificate, key, ca);
     if (!settings)

@@ -20,7 +20,7 @@ static const char usage[] =
     "  -c CERT     file with the server's certificate, then what its chain needs (that of make)\n"
     "  -k KEY      file with its private key\n"
     "  -C CA       demand of clients a certificate signed by one of those in this file\n"
-    "  -i SECONDS  close a connection on which nothing happened for so long (60)\n"
+    "  -i SECONDS  close a connection on which nothing happened for that long (60)\n"
     "  -v          say on stderr who comes and goes, and which handshakes fail\n"
     "SIGHUP makes it load the files again, for new connections.\n";
 static const char *certificate = CERTS "/server.pem", *key = CERTS "/server.key", *ca;
@@ -38,7 +38,7 @@ struct conn { /* its buffers exist only while they hold something */
     enum { HANDSHAKE, OPEN, LAST_WORDS } state; /* the last: the end as soon as out is empty */
     unsigned in_size, out_size;
     SSL *tls;
-    char *in;  /* the begin of a line, room for LINE_LIMIT bytes; or NULL */
+    char *in;  /* the beginning of a line, room for LINE_LIMIT bytes; or NULL */
     char *out; /* owed, at most REPLY_ROOM bytes: we do not read until sent; or NULL */
     struct sockaddr_in6 peer; /* or the shorter sockaddr_in */
 };

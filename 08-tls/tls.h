@@ -126,6 +126,20 @@ static inline int tls_believe(SSL_CTX *tls, const char *ca) {
     return 0;
 }
 
+/* A ticket brings back a client's certificate that nobody looks at again: once that has expired,
+ * the ticket is worth nothing, and a full handshake says so. (That one only: if an authority
+ * between it and ours expires earlier, its clients may come back until SIGHUP.) */
+static inline SSL_TICKET_RETURN tls_on_ticket(SSL *tls, SSL_SESSION *session,
+                                              const unsigned char *name, size_t size,
+                                              SSL_TICKET_STATUS status, void *unused) {
+    const X509 *peer = session ? SSL_SESSION_get0_peer(session) : NULL;
+    (void)tls, (void)name, (void)size, (void)unused;
+    if ((status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) ||
+        (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 /* The settings of all connections of a server or a client. certificate and ca may be NULL: we have
  * none, we ask for none. Returns NULL if something is wrong; tls_why says what. */
 static inline SSL_CTX *tls_context(const SSL_METHOD *method, const char *certificate,
@@ -149,6 +163,7 @@ static inline SSL_CTX *tls_context(const SSL_METHOD *method, const char *certifi
         SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_session_id_context(tls, (const unsigned char *)"08", 2);
         SSL_CTX_set_num_tickets(tls, 1);
+        SSL_CTX_set_session_ticket_cb(tls, NULL, tls_on_ticket, NULL);
         if ((!certificate || tls_load(tls, certificate, key) == 0) &&
             (!ca || tls_believe(tls, ca) == 0))
             return tls;

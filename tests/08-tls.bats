@@ -159,6 +159,15 @@ names_of() {
   run -0 lasts 5
   assert_output --regexp '^made .*/server.pem$'
   openssl verify -CAfile "$certs/ca.pem" "$certs/server.pem"
+  rm "$certs/server.key" # without which the certificate is of no use
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  assert_output --regexp '^made .*/server.pem$'
+  assert_equal "$(openssl pkey -in "$certs/server.key" -pubout)" \
+    "$(openssl x509 -in "$certs/server.pem" -noout -pubkey)"
+  mv "$certs/ca.key" "$T" # to where it is safer: no reason for another authority
+  run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
+  refute_output
+  mv "$T/ca.key" "$certs"
   rm "$certs/ca.pem" # and nothing is worth anything without it
   run -0 sh "$ROOT/08-tls/certs.sh" "$certs"
   assert_equal "${#lines[@]}" 3
@@ -395,6 +404,7 @@ accepts_our_server() {
   complains 2 '^client: .*-c and -k' "$CLIENT" -c "$WRONG/client.pem" hello
   complains 2 '^client: .*-c and -k' "$CLIENT" -k "$WRONG/client.key" hello
   complains 2 '^client: .*not a name' "$CLIENT" -n '' hello
+  complains 2 '^client: .*not a name' "$CLIENT" -n .example hello # any name that ends so
 }
 
 # bats test_tags=kit
@@ -435,6 +445,11 @@ accepts_our_server() {
   assert_equal "$(grep -c 'handshake_failure end$' <<<"$output")" 6
   assert_line --regexp '^good: hello c02[bc]'
   assert_serving
+  identity rsa # with an EC key there is nothing to exchange by RSA, nor a CBC with an RSA signature
+  NAME=rsa start_server "${IDENTITY[@]}"
+  hostile suites
+  assert_line 'rsa-key-exchange: handshake_failure end'
+  assert_equal "$(grep -c ': handshake_failure end$' <<<"$output")" 7 # the good ones are for EC
 }
 
 # RFC 3749, CRIME
@@ -502,6 +517,44 @@ accepts_our_server() {
   s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" -quiet -no_ign_eof
   assert_line +hello
   logged CN=alice 1
+}
+
+# short_lived SECONDS: visits with 1.2 and 1.3, with a certificate that lives so long. The sessions
+# are in $T/session-tls1_[23] then. 1: it had ended before that.
+short_lived() {
+  local version
+  sh "$BATS_TEST_DIRNAME/helpers/wrong-certs.sh" "$T/certs" "$1"
+  for version in -tls1_2 -tls1_3; do
+    s_client -cert "$T/certs/client-short.pem" -key "$T/certs/client-short.key" $version \
+      -sess_out "$T/session$version" -quiet -no_ign_eof
+    [[ $output == *+hello* ]] || return
+  done
+}
+
+expired() {
+  ! openssl x509 -in "$1" -noout -checkend 0 >/dev/null
+}
+
+# RFC 8446, 4.6.1: to resume a session says nothing of whether the certificate is still valid.
+@test "-C: a client whose certificate has expired is not let in by a ticket, with 1.2 and 1.3" {
+  local seconds version TALK=('hello\n' 'alert|^\+hello')
+  cp -r "$WRONG" "$T/certs"
+  start_ours -C "$WRONG/ca.pem"
+  for seconds in 4 8 16 32 64; do
+    ! short_lived "$seconds" || break
+  done
+  wait_for 70 expired "$T/certs/client-short.pem"
+  for version in -tls1_2 -tls1_3; do
+    [[ -s $T/session$version ]]
+    s_client -cert "$T/certs/client-short.pem" -key "$T/certs/client-short.key" $version \
+      -sess_in "$T/session$version"
+    refute_output --partial +hello
+    assert_output --partial 'alert certificate expired'
+    s_client -cert "$WRONG/client.pem" -key "$WRONG/client.key" $version \
+      -sess_in "$T/session$version" # renewed
+    assert_line --partial 'New, TLSv1'
+    assert_line +hello
+  done
 }
 
 # A name is text from the other side, and so may be anything: no terminal is to obey it.
@@ -710,6 +763,80 @@ fake_tls() {
 }
 
 # The truncation after the last reply: nothing is lost that the client knows of, but it says so.
+# A server that is done with its client, as it says in the segment that brings the last reply.
+# bats test_tags=kit
+@test "client: an end that comes together with the last reply is no loss: exit 0" {
+  need python3
+  cat "$WRONG/server.pem" "$WRONG/server.key" >"$T/identity"
+  start_tool python python3 -c 'if True:
+    import socket, ssl, sys
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1])
+    listener = socket.create_server(("127.0.0.1", 0))
+    print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+    s, _ = listener.accept()
+    received, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(received, out, server_side=True)
+
+    def complete(call):
+        while True:
+            try:
+                return call()
+            except ssl.SSLWantReadError:
+                s.sendall(out.read())
+                received.write(s.recv(65536))
+
+    complete(tls.do_handshake)
+    tls.write(b"+" + complete(lambda: tls.read(100)))
+    try:
+        tls.unwrap()
+    except ssl.SSLWantReadError:
+        pass # which is about its answer
+    s.sendall(out.read())
+    while s.recv(65536):
+        pass
+  ' "$T/identity"
+  await_port python "$TOOL_PID"
+  run -0 --separate-stderr client -C "$WRONG/ca.pem" hello
+  assert_output +hello
+  assert_equal "$stderr" ''
+}
+
+# setrlimit(2), RLIMIT_FSIZE: as if the disk were full. Standard error has to be a pipe here.
+without_disk() {
+  trap '' XFSZ
+  ulimit -f 0
+  "$@"
+}
+
+# bats test_tags=kit
+@test "client: a message that cannot be kept until it is sent: the reason, exit 1" {
+  start_ours
+  run -1 without_disk client -C "$CA" hello
+  assert_output --regexp '^client: tmpfile: File too large'
+  run -1 without_disk client -C "$CA" "$(head -c 20000 /dev/zero | tr '\0' x)" hello
+  assert_output --regexp '^client: tmpfile: File too large'
+}
+
+shows() {
+  [[ $(tr -d '\r' <"$T/screen.out") == "$1" ]]
+}
+
+# bats test_tags=kit
+@test "client: on a terminal a prompt follows each reply" {
+  need script
+  start_ours
+  mkfifo "$T/typed"
+  # shellcheck disable=SC2016
+  start_tool screen sh -c 'exec script -qec "$1" /dev/null <>"$2"' sh \
+    "$CLIENT -p $PORT -C $CA" "$T/typed"
+  wait_for 5 shows '> '
+  echo one >"$T/typed"
+  wait_for 5 shows $'> one\n+one\n> '
+  echo two >"$T/typed"
+  wait_for 5 shows $'> one\n+one\n> two\n+two\n> '
+}
+
 # bats test_tags=kit
 @test "client: says close_notify itself" {
   fake_tls -- line send:'+hello\n' eof half-close

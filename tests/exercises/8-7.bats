@@ -4,7 +4,7 @@
 CHAPTER=08-tls
 load ../helpers/common
 
-# RFC 8446, 5.1: the begin of a record of 250 bytes, of which the rest does not come.
+# RFC 8446, 5.1: the beginning of a record of 250 bytes, of which the rest does not come.
 @test "while a client is in the middle of its ClientHello, another one is served" {
   start_server
   PEER_TLS='' start_peer "$PORT" send:'\x16\x03\x01\x00\xfa\x01\x00' ready:"$T/here" silent

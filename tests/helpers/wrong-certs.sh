@@ -6,6 +6,7 @@
 #   intermediate only-ip rsa          good: with its intermediate; for 127.0.0.1 only; RSA
 #   client-expired client-other client-server      client certificates; the last is for servers
 # NAME.pem is what a server sends: the certificate, then what its chain needs. NAME.key is its key.
+# wrong-certs.sh DIR SECONDS: only client-short there, a client certificate that is good so long.
 set -eu
 "$(dirname "$0")/../../08-tls/certs.sh" "$1" >/dev/null
 cd "$1"
@@ -87,7 +88,12 @@ subjectAltName = IP:127.0.0.1"
     wrong client-other mallory other-root "$client"
     wrong client-server carol ca "$good"
 }
-make_them >wrong.log 2>&1 || {
+make_short() {
+    wrong client-short dave ca "$client" to="$(date -u -d "+$2 seconds" +%Y%m%d%H%M%SZ)"
+}
+make=make_them
+[ $# = 1 ] || make=make_short
+$make "$@" >wrong.log 2>&1 || {
     cat wrong.log >&2
     exit 1
 }
