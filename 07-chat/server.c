@@ -39,7 +39,7 @@ struct conn {
 /* The connection of which this is a part. */
 #define CONN_OF(at, part) ((struct conn *)(void *)((char *)(at)-offsetof(struct conn, part)))
 
-/* ---- connections: handlers only fill queues; after each batch, attend empties them ---- */
+/* ---- connections: handlers fill queues; attend empties them, after a batch or at MUST_SEND ---- */
 
 static char input[READ_ROOM]; /* shared: empty between two handlers */
 
@@ -113,7 +113,6 @@ static void hear(struct conn *c, size_t n) {
     struct member *m = &c->member;
     size_t size = m->kept_size + n, at = 0, used;
     enum heard heard;
-    room_attend(&room, m);
     if (m->kept)
         memcpy(input, m->kept, m->kept_size);
     while ((heard = room_hear(&room, m, input + at, size - at, loop_now, &used)) == MUST_SEND) {
@@ -123,6 +122,7 @@ static void hear(struct conn *c, size_t n) {
     at += used;
     if (!c->watcher.on_event || m->cut)
         return;
+    room_attend(&room, m); /* only now: what follows changes its wish */
     room_keep(&room, m, input + at, heard == LEFT ? 0 : size - at);
     if (heard == LEFT)
         conn_leave(c);
