@@ -159,7 +159,8 @@ refused_name() {
     [[ $HEARD =~ ^-name.*[a-z]{3} ]] || complain "name $name: $HEARD"
     is_clean "$HEARD" || complain "name $name: what is not for a terminal in $(printf %q "$HEARD")"
   done
-  leaves guest
+  hears guest '-too many tries'
+  is_closed guest
 }
 
 # RFC 3629 (UTF-8); ISO 6429, control functions: ESC, and C1 as one byte or as U+0080 to U+009F.
