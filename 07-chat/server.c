@@ -19,9 +19,9 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-m N] [-r LINES] [-k N] [-v]\n"
     "  -a ADDR   name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT   0 to 65535; 0 takes a free one (9007)\n"
-    "  -m N      so many people at most, 1 to 2000 (1000)\n"
+    "  -m N      at most N people, 1 to 2000 (1000)\n"
     "  -r LINES  a second from each, and twice that at once, 1 to 1000 (20); 0: any number\n"
-    "  -k N      the last N messages are shown to who comes, 0 to 1000 (20)\n"
+    "  -k N      newcomers see the last N messages, 0 to 1000 (20); 64 KiB at most\n"
     "  -v        say on stderr who comes and goes\n";
 static int signal_fd, verbose;
 static long long stop_at; /* 0: serve; else finish what is owed until then, by now_ms */
