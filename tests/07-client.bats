@@ -274,7 +274,7 @@ eve: the last one
   grep -qx 'client: the server closed the connection' "$T/client.err"
 }
 
-@test "a thousand lines at once, at 20 a second beyond the burst: none is lost on the way" {
+@test "1,500 lines at once, beyond the burst of -r 500: none is lost on the way" {
   start_server -r 500
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
