@@ -39,7 +39,7 @@ struct conn {
 /* The connection of which this is a part. */
 #define CONN_OF(at, part) ((struct conn *)(void *)((char *)(at)-offsetof(struct conn, part)))
 
-/* ---- connections: handlers fill queues; attend empties them, after a batch or at MUST_SEND ---- */
+/* ---- connections: handlers fill queues; attend empties them: after a batch, at MUST_SEND ---- */
 
 static char input[READ_ROOM]; /* shared: empty between two handlers */
 
