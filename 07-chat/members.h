@@ -103,6 +103,9 @@ static inline void room_leave(struct room *r, struct member *m, const char *why)
     }
     r->people -= m->place != OUTSIDE;
     m->place = OUTSIDE;
+    free(m->kept); /* nobody hears that any more, and its room is needed for reading on */
+    m->kept = NULL;
+    m->kept_size = 0;
     room_attend(r, m);
 }
 
@@ -147,8 +150,6 @@ static inline void room_enter(struct room *r, struct member *m, const char *name
 static inline void room_forget(struct room *r, struct member *m, const char *why) {
     room_leave(r, m, why);
     queue_clear(r, m);
-    free(m->kept);
-    m->kept = NULL;
 }
 
 static inline void room_close(struct room *r) {

@@ -19,9 +19,9 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-m N] [-r LINES] [-k N] [-v]\n"
     "  -a ADDR   name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT   0 to 65535; 0 takes a free one (9007)\n"
-    "  -m N      so many people at most, 1 to 2000 (1000)\n"
+    "  -m N      at most N people, 1 to 2000 (1000)\n"
     "  -r LINES  a second from each, and twice that at once, 1 to 1000 (20); 0: any number\n"
-    "  -k N      the last N messages are shown to who comes, 0 to 1000 (20)\n"
+    "  -k N      newcomers see the last N messages, 0 to 1000 (20); 64 KiB at most\n"
     "  -v        say on stderr who comes and goes\n";
 static int signal_fd, verbose;
 static long long stop_at; /* 0: serve; else finish what is owed until then, by now_ms */
@@ -39,7 +39,7 @@ struct conn {
 /* The connection of which this is a part. */
 #define CONN_OF(at, part) ((struct conn *)(void *)((char *)(at)-offsetof(struct conn, part)))
 
-/* ---- connections: handlers only fill queues; after each batch, attend empties them ---- */
+/* ---- connections: handlers fill queues; attend empties them: after a batch, at MUST_SEND ---- */
 
 static char input[READ_ROOM]; /* shared: empty between two handlers */
 
@@ -113,7 +113,6 @@ static void hear(struct conn *c, size_t n) {
     struct member *m = &c->member;
     size_t size = m->kept_size + n, at = 0, used;
     enum heard heard;
-    room_attend(&room, m);
     if (m->kept)
         memcpy(input, m->kept, m->kept_size);
     while ((heard = room_hear(&room, m, input + at, size - at, loop_now, &used)) == MUST_SEND) {
@@ -123,6 +122,7 @@ static void hear(struct conn *c, size_t n) {
     at += used;
     if (!c->watcher.on_event || m->cut)
         return;
+    room_attend(&room, m); /* only now: what follows changes its wish */
     room_keep(&room, m, input + at, heard == LEFT ? 0 : size - at);
     if (heard == LEFT)
         conn_leave(c);

@@ -70,7 +70,9 @@ static inline void terminal_heed_signals(void) {
     fflush(stdout);
     if (terminal_suspended) {
         el_set(terminal.editor, EL_PREP_TERM, 0);
-        raise(SIGSTOP);
+        signal(SIGTSTP, SIG_DFL); /* not SIGSTOP: where no shell could continue us, */
+        raise(SIGTSTP);           /* the kernel does not stop us at all */
+        signal(SIGTSTP, terminal_on_signal);
         el_set(terminal.editor, EL_PREP_TERM, 1);
     }
     terminal_resized = terminal_suspended = 0;
@@ -136,6 +138,7 @@ static inline void terminal_open(char *(*prompt)(void), int (*wait)(void),
     el_set(terminal.editor, EL_GETCFN, terminal_next_key);
     el_wset(terminal.editor, EL_ADDFN, L"complete-name", L"", complete); /* el_set leaks them */
     el_set(terminal.editor, EL_BIND, "^I", "complete-name", NULL);
+    el_set(terminal.editor, EL_BIND, "-r", "^V", NULL); /* it would quote control characters */
     signal(SIGQUIT, SIG_IGN); /* its default action would leave the terminal as it is */
     sigaction(SIGWINCH, &action, NULL);
     sigaction(SIGTSTP, &action, NULL);

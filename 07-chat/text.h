@@ -25,12 +25,14 @@ struct range {
 static const struct range controls[] = {
     {0x00, 0x1F}, {0x7F, 0x9F}, {0x2028, 0x202E}, {0x2066, 0x2069}};
 
-/* Two names that look the same must be the same: no spaces, nothing that cannot be seen. Sorted. */
+/* A name must not look like another one: no spaces, nothing that cannot be seen. (Letters that look
+ * alike are let in: the list of them is long.) Sorted. */
 static const struct range blanks[] = {
-    {0x20, 0x20},     {0xA0, 0xA0},     {0xAD, 0xAD},     {0x034F, 0x034F}, {0x061C, 0x061C},
-    {0x115F, 0x1160}, {0x1680, 0x1680}, {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x2000, 0x200F},
-    {0x2028, 0x202F}, {0x205F, 0x206F}, {0x2800, 0x2800}, {0x3000, 0x3000}, {0x3164, 0x3164},
-    {0xFE00, 0xFE0F}, {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0xE0000, 0xE0FFF}};
+    {0x20, 0x20},       {0xA0, 0xA0},      {0xAD, 0xAD},     {0x034F, 0x034F}, {0x061C, 0x061C},
+    {0x115F, 0x1160},   {0x1680, 0x1680},  {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x2000, 0x200F},
+    {0x2028, 0x202F},   {0x205F, 0x206F},  {0x2800, 0x2800}, {0x3000, 0x3000}, {0x3164, 0x3164},
+    {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},  {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1BCA0, 0x1BCA3},
+    {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}};
 
 #define IS_IN(table, c) is_in(table, sizeof(table) / sizeof *(table), c)
 static inline int is_in(const struct range *table, size_t n, uint32_t c) {
@@ -41,8 +43,8 @@ static inline int is_in(const struct range *table, size_t n, uint32_t c) {
 }
 
 /* Reads the character with which text begins (size > 0) and returns its length. What is not UTF-8
- * is NOT_UTF8 and as long as the begin of a character that it could have been, at least 1: so all
- * programs that follow Unicode 3.9, table 3-7, put the same number of U+FFFD there. */
+ * is NOT_UTF8 and as long as the beginning of a character that it could have been, at least 1: so
+ * all programs that follow Unicode 3.9, table 3-7, put the same number of U+FFFD there. */
 static inline size_t next_character(const char *text, size_t size, uint32_t *c) {
     const unsigned char *byte = (const unsigned char *)text;
     const unsigned char lead = byte[0];

@@ -159,7 +159,8 @@ refused_name() {
     [[ $HEARD =~ ^-name.*[a-z]{3} ]] || complain "name $name: $HEARD"
     is_clean "$HEARD" || complain "name $name: what is not for a terminal in $(printf %q "$HEARD")"
   done
-  leaves guest
+  hears guest '-too many tries'
+  is_closed guest
 }
 
 # RFC 3629 (UTF-8); ISO 6429, control functions: ESC, and C1 as one byte or as U+0080 to U+009F.
@@ -532,6 +533,44 @@ slow_one_is_cut_at() {
   "$CROWD" -t 12 "$PORT" talk 1 400 20 # and not 18 s
 }
 
+# What comes in the first read is more than the queues take before all are attended to, so that the
+# room sends in the midst of it, when its sender has just come in.
+@test "a name and 4,000 lines at once, and the end: all of it is heard, though nobody else speaks" {
+  start_server -r 0
+  join ann
+  { echo bob && seq 4000; } >"$T/lines"
+  start_peer "$PORT" file:"$T/lines" half-close eof
+  hears ann '* bob joined' "bob: "{1..4000} '* bob left'
+  finish_peer
+}
+
+asleep() {
+  grep -q '^State:.T' "/proc/$SERVER_PID/status"
+}
+
+# recv(2): one of no bytes returns 0, which is no end of file then. Here the buffer of who has to
+# wait is full; and a stranger's names, before his lines in the same batch, make the room send.
+# bats test_tags=kit
+@test "who has to wait, with 10,000 bytes to be heard, is not taken for one who has left" {
+  local fill name
+  printf -v fill '%01999d' 0
+  printf "$fill%d\n" {3..7} >"$T/lines"
+  printf -v name '%02000d' 0
+  printf '%s\n' {,,}"${name//0/$'\xff'}" >"$T/names" # each byte becomes three
+  start_server -r 1
+  join bob
+  NAME=stranger start_peer "$PORT" ready:"$T/here" until:"$T/1" file:"$T/names" ready:"$T/2" silent
+  wait_for 5 test -e "$T/here"
+  start_peer "$PORT" send:'ann\n1\n2\n' until:"$T/2" file:"$T/lines" ready:"$T/3" silent
+  hears bob '* ann joined' 'ann: 1' 'ann: 2' # that is all for now
+  kill -STOP "$SERVER_PID"
+  wait_for 5 asleep
+  touch "$T/1"
+  wait_for 5 test -e "$T/3"
+  kill -CONT "$SERVER_PID"
+  hears bob "ann: ${fill}3" "ann: ${fill}4"
+}
+
 # Both are about ten seconds of silence.
 # bats test_tags=heavy
 @test "without a name: told and closed after 10 s, 200 of them; a silent member stays" {
@@ -833,11 +872,12 @@ accept:EAGAIN:2,accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EIN
 }
 
 # RFC 2525, 2.17: close(2) with input unread, or input after it, is answered with a reset, and that
-# destroys the last words on their way. So a server reads on for a while.
+# destroys the last words on their way. So a server reads on for a while. (Of the last one's 60 kB a
+# part waits for its turn, here and in the kernel, when the signal comes.)
 # no_resets: runs in a network of its own, where nobody else is reset.
 no_resets() {
   local before
-  start_server -m 2
+  start_server -m 2 -r 1
   before=$(nstat -asz TcpOutRsts)
   "$PEER" "$PORT" send:'*\n+\n-\nand\nmore\n' eof send:'late words\n' half-close >"$T/refused"
   "$PEER" "$PORT" send:'ann\n' line fill:5000 eof send:'late words\n' half-close >"$T/long"
@@ -848,14 +888,18 @@ no_resets() {
   touch "$T/go"
   wait $!
   start_peer "$PORT" send:'ann\n' line ready:"$T/in" eof send:'late words\n' half-close
-  wait_for 5 test -e "$T/in"
+  NAME=early start_peer "$PORT" send:'bob\n/who\n/who\n' line line line lines:60:1000 \
+    ready:"$T/early" eof half-close
+  wait_for 5 test -e "$T/in" -a -e "$T/early"
   stop_server
   finish_peer
+  NAME=early finish_peer
   grep -q 'too many tries' "$T/refused"
   grep -qx -- '-line of more than 2000 bytes' "$T/long"
   grep -qx '+bye' "$T/quit"
   grep -qx -- '-the room is full (2)' "$T/full"
   grep -qxF '* server is closing' "$T/peer.out"
+  grep -qxF '* server is closing' "$T/early.out"
   [[ $(nstat -asz TcpOutRsts) == "$before" ]]
 }
 

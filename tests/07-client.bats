@@ -274,7 +274,7 @@ eve: the last one
   grep -qx 'client: the server closed the connection' "$T/client.err"
 }
 
-@test "a thousand lines at once, at 20 a second beyond the burst: none is lost on the way" {
+@test "1,500 lines at once, beyond the burst of -r 500: none is lost on the way" {
   start_server -r 500
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
@@ -621,6 +621,56 @@ ended() {
   types '!'
   presses Enter
   sees '12:34 bob: one' '12:34 (you): 你好!' '>'
+}
+
+# A client that is its session's only process has nobody who could continue it: the kernel does not
+# let Ctrl-Z stop it, and it must not stop itself (setpgid(2), termios(3): orphaned process groups).
+@test "terminal: Ctrl-Z where no shell could continue it: it goes on" {
+  need python3
+  start_fake -- line send:"$WELCOME" line line send:"$BYE" close
+  NO_COLOR=1 TERM=xterm timeout $((60 * PATIENCE)) python3 -c 'if True:
+    import os, pty, select, signal, sys, time
+    pid, tty = pty.fork()
+    if pid == 0:
+        os.execvp("bash", ["bash", "-c", "exec " + sys.argv[1]])
+    shown, seen = b"", os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+
+    def sees(what, times=1):
+        global shown
+        end = time.monotonic() + 10 * int(os.environ["PATIENCE"])
+        while shown.count(what) < times:
+            if time.monotonic() > end or os.waitid(os.P_PID, pid, seen):
+                sys.exit("it has stopped, or ended; shown, and not %r: %r" % (what, shown))
+            if select.select([tty], [], [], 0.1)[0]:
+                shown += os.read(tty, 4096)
+
+    try:
+        sees(b"welcome ann, here: ann, bob\r\n")
+        cleared = shown.count(b"\033[J")
+        os.write(tty, b"\032")
+        sees(b"\033[J", cleared + 1)  # for the shell
+        os.write(tty, b"hello\r")
+        sees(b"(you): hello")
+        os.write(tty, b"\003")
+        sees(b"+bye")
+    finally:
+        os.kill(pid, signal.SIGKILL)' "$CLIENT -p $PORT -n ann"
+  said ann hello /quit
+}
+
+# Else a tab or a newline could stand in the line, and the count of its rows would be wrong.
+@test "terminal: Ctrl-V quotes nothing: Ctrl-J after it ends the line, and tab completes a name" {
+  start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' silent
+  on_terminal 50 10
+  sees '12:34 +welcome ann, here: ann, bob' '>'
+  types 'hello'
+  presses C-v C-j
+  types 'b'
+  presses C-v Tab
+  types '|'
+  sees '12:34 +welcome ann, here: ann, bob' '12:34 (you): hello' '> bob |'
+  touch "$T/1"
+  sees '12:34 +welcome ann, here: ann, bob' '12:34 (you): hello' '12:34 bob: one' '> bob |'
 }
 
 # SIGWINCH: signal(7).

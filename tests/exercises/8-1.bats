@@ -118,6 +118,11 @@ join() {
   printf '%s\n' "$long"{,,,,,,,,,} >"$T/long"
   start_peer "$PORT" dribble:1:'bob\nab\n' line file:"$T/long" silent
   hears ann '* bob joined' 'bob: ab' "bob: $long"{,,,,,,,,,}
+  # With the name in it, and with what becomes three times as long, also what comes after it.
+  printf -v long '%01900d' 0
+  printf '%s\n' eve {,,,}"${long//0/$'\xff'}" >"$T/eve"
+  NAME=eve start_peer "$PORT" file:"$T/eve" send:'hello\n' half-close eof
+  hears ann '* eve joined' {,,,}"eve: ${long//0/$'\xef\xbf\xbd'}" 'eve: hello' '* eve left'
 }
 
 # SSL_write(3): after WANT_WRITE it has to be given the same bytes again.

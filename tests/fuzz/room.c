@@ -98,12 +98,13 @@ static void say(struct person *p, const char *data, size_t n) {
         memcpy(input, m->kept, m->kept_size);
     if (n)
         memcpy(input + m->kept_size, data, n);
+    size_t before = room.fresh > FRESH_LIMIT ? room.fresh : FRESH_LIMIT;
     while ((heard = room_hear(&room, m, input + at, size - at, now, &used)) == MUST_SEND) {
-        REQUIRE(room.fresh < 2 * FRESH_LIMIT + QUEUE_LIMIT);
         at += used;
         attend();
     }
     at += used;
+    REQUIRE(room.fresh <= before + 2 * CLEAN_ROOM);
     REQUIRE(at <= size && (heard != HEARD_ALL || size - at < LINE_LIMIT + 2));
     if (!p->connected || m->cut)
         return;

@@ -172,7 +172,9 @@ static void ways_to_leave(void) {
     HEARS(ann, "* eve left (so long, all)\n");
     CU_ASSERT_STRING_EQUAL(read_all(&eve) + strlen("+welcome eve, here: ann, bob, eve\n"),
                            "+bye\n");
+    room_keep(&room, &bob, "half", 4);
     says(&bob, "/quit\n");
+    CU_ASSERT(!bob.kept && bob.kept_size == 0); /* it is not heard any more */
     HEARS(ann, "* bob left\n");
     HEARS(bob, "* eve joined\n* eve left (so long, all)\n+bye\n");
     check_all();

@@ -142,10 +142,12 @@ static const struct {
     {"ann bob", "has a space, or a character that cannot be seen"},
     {" ann", "has a space, or a character that cannot be seen"},
     {"ann\xC2\xA0", "has a space, or a character that cannot be seen"},
-    {"ann\xE2\x80\x8B", "has a space, or a character that cannot be seen"}, /* U+200B */
-    {"\xE3\x80\x80", "has a space, or a character that cannot be seen"},    /* U+3000 */
-    {"ann\xEF\xBB\xBF", "has a space, or a character that cannot be seen"}, /* U+FEFF */
-    {"ann\xEF\xB8\x8F", "has a space, or a character that cannot be seen"}, /* U+FE0F */
+    {"ann\xE2\x80\x8B", "has a space, or a character that cannot be seen"},     /* U+200B */
+    {"\xE3\x80\x80", "has a space, or a character that cannot be seen"},        /* U+3000 */
+    {"ann\xEF\xBB\xBF", "has a space, or a character that cannot be seen"},     /* U+FEFF */
+    {"ann\xEF\xB8\x8F", "has a space, or a character that cannot be seen"},     /* U+FE0F */
+    {"ann\xF0\x9B\xB2\xA0", "has a space, or a character that cannot be seen"}, /* U+1BCA0 */
+    {"ann\xF0\x9D\x85\xBA", "has a space, or a character that cannot be seen"}, /* U+1D17A */
     {"\xE2\x80\xAE"
      "nna",
      "has a space, or a character that cannot be seen"}, /* U+202E */
