@@ -220,7 +220,8 @@ static void read_messages(char **messages) {
     FILE *file = tmpfile();
     for (; file && *messages; messages++)
         fprintf(file, "%s\n", *messages);
-    if (!file || fseek(file, 0, SEEK_SET) < 0 || dup2(fileno(file), STDIN_FILENO) < 0)
+    if (!file || ferror(file) || fseek(file, 0, SEEK_SET) < 0 ||
+        dup2(fileno(file), STDIN_FILENO) < 0)
         die("no file for the messages", errno);
 }
 
