@@ -107,13 +107,19 @@ need() {
   done
 }
 
+# moment: 10 ms. Most of a test is waiting, and sleep(1) is a process each time.
+moment() {
+  [[ -p $T/moment ]] || mkfifo "$T/moment"
+  read -r -t 0.01 <>"$T/moment" || true # nobody writes to it
+}
+
 # wait_for SECONDS COMMAND…: until it succeeds.
 wait_for() {
   local end=$((${EPOCHREALTIME/[.,]/} + $1 * PATIENCE * 1000000))
   shift
   until "$@"; do
     ((${EPOCHREALTIME/[.,]/} < end)) || complain "waited in vain for: $*" || return
-    sleep 0.01
+    moment
   done
 }
 
@@ -232,7 +238,7 @@ await_port() {
         return
       fi
     done <"$T/$1.out"
-    sleep 0.01
+    moment
   done
   if [[ $alive ]]; then
     complain "$1 did not print 'listening on ADDR:PORT' within $((START_WITHIN * PATIENCE)) s"
