@@ -22,9 +22,10 @@ static inline const char *errno_name(int error) {
 #define IS(name) error == name ? #name:
     /* clang-format off */
     return IS(EACCES) IS(EADDRINUSE) IS(EADDRNOTAVAIL) IS(EAFNOSUPPORT) IS(EAGAIN) IS(EBADF)
-        IS(ECONNABORTED) IS(ECONNREFUSED) IS(ECONNRESET) IS(EHOSTUNREACH) IS(EINTR) IS(EINVAL)
-        IS(EIO) IS(EMFILE) IS(EMSGSIZE) IS(ENETDOWN) IS(ENETUNREACH) IS(ENFILE) IS(ENOBUFS)
-        IS(ENOENT) IS(ENOMEM) IS(ENOTCONN) IS(EPERM) IS(EPIPE) IS(EPROTO) IS(ETIMEDOUT) "errno";
+        IS(ECONNABORTED) IS(ECONNREFUSED) IS(ECONNRESET) IS(EFBIG) IS(EHOSTUNREACH) IS(EINTR)
+        IS(EINVAL) IS(EIO) IS(EISDIR) IS(EMFILE) IS(EMSGSIZE) IS(ENETDOWN) IS(ENETUNREACH)
+        IS(ENFILE) IS(ENOBUFS) IS(ENOENT) IS(ENOMEM) IS(ENOSPC) IS(ENOTCONN) IS(EPERM) IS(EPIPE)
+        IS(EPROTO) IS(ETIMEDOUT) "errno";
     /* clang-format on */
 }
 
@@ -55,11 +56,10 @@ static inline long parse_number(const char *text, long min, long max) {
 
 /* The number given to an option, or a usage error that names the range. */
 static inline long number_arg(const char *usage, int option, const char *arg, long min, long max) {
-    char problem[WHY_TEXT];
+    char why[WHY_TEXT];
     long value = parse_number(arg, min, max);
-    snprintf(problem, sizeof problem, "-%c \"%s\": not a number from %ld to %ld", option, arg, min,
-             max);
-    return value >= 0 ? value : (usage_error(usage, problem), value);
+    snprintf(why, sizeof why, "-%c \"%s\": not a number from %ld to %ld", option, arg, min, max);
+    return value >= 0 ? value : (usage_error(usage, why), value);
 }
 
 /* Milliseconds of a clock that never jumps (clock_gettime(2), CLOCK_MONOTONIC). */
