@@ -523,7 +523,8 @@ ${PLUS}bye"
   start_server
   run full_disk
   [[ $status == 0 && $output == "${PLUS}hello" ]] ||
-    [[ $status == 1 && $output == client:*'File too large (EFBIG)'* ]] || complain "$status: $output"
+    [[ $status == 1 && $output == client:*'File too large (EFBIG)'* ]] ||
+    complain "$status: $output"
 }
 
 # script(1) gives it a terminal.
