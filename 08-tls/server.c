@@ -3,12 +3,12 @@
  * Teaches: certificates and keys; a handshake that holds nobody up; reads that wait until one can
  *   write; an end that nobody can fake; certificates of clients (mutual TLS), and renewed ones.
  * New since 06: each connection has an SSL object that reads and writes its socket. It says what it
- *   waits for, and the loop grants it. (loop.h now accepts, and lingers when it closes.)
+ *   waits for, and the loop grants it. (listen.h accepts now, and loop.h lingers.)
  * Run: ./server -v    and ./client hello    or openssl s_client -connect localhost:9008
  * Try to break it: nc localhost 9008, and wait, or type; ./server -v -C certs/ca.pem and ./client.
  */
 #include "lines.h"
-#include "loop.h"
+#include "listen.h"
 #include "tls.h"
 
 enum { TICK_MS = 10, STOP_MS = 1500 };
