@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -224,7 +225,7 @@ static void open_inet(int type) {
    before they are under test. */
 static void open_kind(const char *kind) {
     int fd[2] = {-1, -1};
-    char name[] = P_tmpdir "/shimcheck-XXXXXX";
+    char name[64];
     if (strcmp(kind, "unix") == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == -1)
         die("socketpair");
     if (strcmp(kind, "pipe") == 0 && pipe(fd) == -1)
@@ -232,9 +233,9 @@ static void open_kind(const char *kind) {
     in = fd[0];
     out = fd[1];
     if (strcmp(kind, "file") == 0) {
-        out = mkstemp(name);
+        out = memfd_create("shimcheck", 0);
+        snprintf(name, sizeof name, "/proc/self/fd/%d", out);
         in = open(name, O_RDONLY);
-        unlink(name);
     } else if (strcmp(kind, "listener") == 0) {
         open_inet(SOCK_STREAM);
     } else if (strcmp(kind, "tcp") == 0 || strcmp(kind, "udp") == 0) {
