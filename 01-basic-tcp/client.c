@@ -7,9 +7,10 @@
  * Still wrong: it sends one piece and waits for its echo before it sends the next, which is slow
  *   over a long line (03 sends and reads at the same time).
  */
+#define UTIL_WITHOUT_CONNECT /* connect_to is built here; what server.c builds is in util.h, too */
 #include "../util.h"
 
-enum { CHUNK = 16384 };
+enum { CHUNK = 16384 }; /* bytes that are sent before their echo is read */
 
 static const char usage[] =
     "usage: client [-a ADDR] [-p PORT] [MESSAGE ...]\n"
@@ -17,119 +18,199 @@ static const char usage[] =
     "  -p PORT  1 to 65535 (9001)\n"
     "Without a MESSAGE it sends the lines of its standard input; `exit` or `q` ends them.\n";
 
-/* Tries every address of the name; returns a connected socket, or ends the program. */
-static int open_connection(const char *address, const char *port) {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list;
-    char what[WHY_TEXT], text[ADDRESS_TEXT];
-    int fd = -1, unknown = getaddrinfo(address, port, &hints, &list);
-    snprintf(what, sizeof what, "resolve %s: %s", address, gai_strerror(unknown));
-    if (unknown)
-        die(what, 0);
-    for (struct addrinfo *ai = list; ai && fd < 0;) {
-        fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
-        if (fd >= 0 && connect(fd, ai->ai_addr, ai->ai_addrlen) == 0)
-            break; /* the handshake is done: the server's kernel has us, its program perhaps not */
-        int error = errno;
-        if (fd >= 0)
-            close(fd); /* after a failed connect a socket is good for nothing (connect(2)) */
-        fd = -1;
-        if (error == EINTR)
-            continue; /* the same address again, with a new socket */
-        snprintf(what, sizeof what, "connect %s", address_text(ai->ai_addr, ai->ai_addrlen, text));
-        ai = ai->ai_next;
-        if (!ai)
-            die(what, error);
+/* ---- the connection ---- */
+
+/* Returns whether fd is connected to itself. Where nobody listens, the kernel may give a client the
+ * very port that it connects to, and both ends are then one (RFC 9293, 3.5: simultaneous open). */
+static int connected_to_itself(int fd) {
+    struct sockaddr_storage own = {0};
+    struct sockaddr_storage peer = {0};
+    socklen_t own_size = sizeof own;
+    socklen_t peer_size = sizeof peer;
+    if (getsockname(fd, (struct sockaddr *)&own, &own_size) < 0)
+        return 0;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_size) < 0)
+        return 0;
+    return memcmp(&own, &peer, sizeof own) == 0;
+}
+
+/* Returns a socket connected to this address; or -1 with errno, and in *call the call that failed.
+ * Where nobody answers, connect waits as long as the kernel does: about two minutes. */
+static int connect_at(const struct addrinfo *ai, const char **call) {
+    *call = "socket";
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
+    if (fd < 0)
+        return -1;
+    *call = "connect"; /* 0: the server's kernel has accepted us; its program perhaps not yet */
+    if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0)
+        return close_failed(fd); /* a socket is good for one connect only (connect(2)) */
+    if (connected_to_itself(fd)) {
+        errno = ECONNREFUSED; /* nobody listens there */
+        return close_failed(fd);
     }
-    freeaddrinfo(list);
     return fd;
 }
 
-/* Sends all n bytes, however few the kernel takes at a time. */
-static void send_everything(int fd, const char *data, size_t n) {
-    while (n > 0) {
-        ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno != EINTR)
+/* Tries every address of a name. Returns a connected socket; or -1, with what failed in why
+ * (WHY_TEXT bytes), "connect [::1]:80", and its errno (0 where why says it all): for
+ * die(why, errno). */
+static int connect_to(const char *address, const char *port, char *why) {
+    struct addrinfo *list = resolve(address, port, SOCK_STREAM, why);
+    const struct addrinfo *ai = list;
+    const char *call;
+    int error = 0;
+    int fd = -1;
+    if (!list)
+        return -1;
+    while (ai && fd < 0) {
+        fd = connect_at(ai, &call);
+        if (fd < 0 && errno == EINTR)
+            continue; /* a signal came: the same address again, with a new socket */
+        if (fd < 0)
+            keep_failure(ai, call, &error, why);
+        ai = ai->ai_next;
+    }
+    freeaddrinfo(list);
+    errno = error;
+    return fd;
+}
+
+/* ---- the conversation ---- */
+
+/* Sends all of data. Ends the program if the server is gone. */
+static void send_message(int fd, const char *data, size_t size) {
+    size_t sent = 0;
+    while (send_all(fd, data, size, &sent, -1) < 0) {
+        if (errno != EINTR)
             die("the server is gone: send", errno);
-        data += sent > 0 ? sent : 0;
-        n -= sent > 0 ? (size_t)sent : 0;
     }
 }
 
-/* Sends n bytes (at most CHUNK) and prints their echo. One recv may bring a part of it only. It
- * never sends more than the socket buffers hold before it reads: so both cannot wait at once. */
-static void exchange(int fd, const char *data, size_t n) {
+/* Receives at most size bytes of the echo, at least one. Ends the program if none come. */
+static size_t receive(int fd, char *echo, size_t size) {
+    ssize_t n;
+    do
+        n = recv(fd, echo, size, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        die("the server is gone: recv", errno);
+    if (n == 0)
+        die("the server closed the connection before the whole echo had arrived", 0);
+    return (size_t)n;
+}
+
+/* Sends size bytes, at most CHUNK, and prints their echo, of which one recv may bring only a part.
+ * The socket buffers hold more than CHUNK, so the two sides never wait for each other. */
+static void exchange(int fd, const char *data, size_t size) {
     char echo[CHUNK];
-    send_everything(fd, data, n);
-    for (size_t back = 0; back < n;) {
-        ssize_t got = recv(fd, echo, n - back, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            die("the server is gone: recv", errno);
-        if (got == 0)
-            die("the server closed the connection before the whole echo had come", 0);
-        if (memcmp(data + back, echo, (size_t)got) != 0)
+    size_t received = 0;
+    send_message(fd, data, size);
+    while (received < size) {
+        size_t n = receive(fd, echo, size - received);
+        if (memcmp(data + received, echo, n) != 0)
             die("what came back is not what was sent", 0);
-        fwrite(echo, 1, (size_t)got, stdout);
-        back += (size_t)got;
+        fwrite(echo, 1, n, stdout);
+        received += n;
     }
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) != 0 || ferror(stdout))
         die("stdout", errno);
 }
 
-/* A message of any length, in pieces. */
-static void exchange_all(int fd, const char *data, size_t n) {
-    for (size_t done = 0; done < n; done += CHUNK)
-        exchange(fd, data + done, n - done < CHUNK ? n - done : CHUNK);
+/* Exchanges a message of any length, in pieces. */
+static void exchange_all(int fd, const char *data, size_t size) {
+    while (size > 0) {
+        size_t piece = size < CHUNK ? size : CHUNK;
+        exchange(fd, data, piece);
+        data += piece;
+        size -= piece;
+    }
 }
 
+/* Returns whether a line, with or without its newline, ends the conversation: `exit` or `q`. */
+static int ends_conversation(const char *line, size_t size) {
+    if (size > 0 && line[size - 1] == '\n')
+        size--;
+    if (size == 1)
+        return line[0] == 'q';
+    return size == 4 && memcmp(line, "exit", 4) == 0;
+}
+
+/* Exchanges the lines of stdin, with a prompt if that is a terminal. */
 static void talk_from_stdin(int fd) {
-    int terminal = isatty(STDIN_FILENO);
+    const int terminal = isatty(STDIN_FILENO);
     char *line = NULL;
-    size_t room = 0;
+    size_t capacity = 0;
     for (;;) {
-        if (terminal)
-            printf("> "), fflush(stdout);
-        ssize_t n = getline(&line, &room, stdin);
-        if (n < 0 && !feof(stdin)) /* a read error, or no memory for a line */
+        if (terminal) {
+            printf("> ");
+            fflush(stdout);
+        }
+        ssize_t size = getline(&line, &capacity, stdin);
+        if (size < 0 && !feof(stdin)) /* a read error, or no memory for a line */
             die("stdin", errno);
-        ssize_t text = n - (n > 0 && line[n - 1] == '\n');
-        if (n < 0 || (text == 4 && !memcmp(line, "exit", 4)) || (text == 1 && *line == 'q'))
+        if (size < 0 || ends_conversation(line, (size_t)size))
             break;
-        exchange_all(fd, line, (size_t)n);
+        exchange_all(fd, line, (size_t)size);
     }
     free(line);
 }
 
 /* Half-close: our FIN says that no more will come, and we can still read. The server answers with
- * its own, which recv reports as 0: nothing was lost on either side. */
-static void say_goodbye(int fd) {
+ * its own, which recv reports as 0: nothing was lost on either side. A reset instead is worth no
+ * more than a note: every echo has come. */
+static void end_conversation(int fd) {
     char extra;
     ssize_t n;
     shutdown(fd, SHUT_WR);
-    while ((n = recv(fd, &extra, 1, 0)) < 0 && errno == EINTR)
-        continue;
-    if (n != 0)
-        die("the server did not close as agreed", n < 0 ? errno : 0);
+    do
+        n = recv(fd, &extra, 1, 0);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        die("the server sent more than was expected", 0);
+    if (n < 0)
+        fprintf(stderr, "client: all is echoed, but the connection ended badly: %s (%s)\n",
+                strerror(errno), errno_name(errno));
     close(fd);
 }
 
-int main(int argc, char **argv) {
-    const char *address = "127.0.0.1", *port = "9001";
-    for (int option; (option = getopt(argc, argv, "+a:p:h")) != -1;)
+/* ---- main ---- */
+
+static const char *address = "127.0.0.1";
+static const char *port = "9001";
+
+/* Returns the exit status for -h (0) and for wrong options (2); or -1: go on. */
+static int parse_options(int argc, char **argv) {
+    int option;
+    while ((option = getopt(argc, argv, "+a:p:h")) != -1) {
         switch (option) {
         case 'a': address = optarg; break;
-        case 'p': number_arg(usage, 'p', optarg, 1, 65535), port = optarg; break;
+        case 'p':
+            number_arg(usage, 'p', optarg, 1, 65535);
+            port = optarg;
+            break;
         case 'h': return fputs(usage, stdout) < 0;
-        default: return fputs(usage, stderr), 2; /* getopt has said what is wrong */
+        default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
-    int fd = open_connection(address, port);
+    }
+    return -1;
+}
+
+int main(int argc, char **argv) {
+    char why[WHY_TEXT];
+    reset_inherited();
+    signal(SIGPIPE, SIG_IGN); /* if nobody reads our stdout any more, we say so */
+    int status = parse_options(argc, argv);
+    if (status >= 0)
+        return status;
+    int fd = connect_to(address, port, why);
+    if (fd < 0)
+        die(why, errno);
     if (optind == argc)
         talk_from_stdin(fd);
     for (int i = optind; i < argc; i++) {
         exchange_all(fd, argv[i], strlen(argv[i]));
         exchange_all(fd, "\n", 1);
     }
-    say_goodbye(fd);
+    end_conversation(fd);
     return 0;
 }

@@ -1,171 +1,305 @@
-/* 02-udp/client.c: sends messages as datagrams, and does what it takes to get every answer.
+/* 02-udp/client.c: sends messages as datagrams, and does what it takes to get every reply.
  *
- * Teaches: over UDP a client needs a number for each request, a time limit, a retry, patience that
- *   grows (doubling), and must drop what is late, double or forged; network byte order.
- * New since 01: connect sends nothing here: it fixes the peer, so that the kernel drops datagrams
- *   of others, and reports "nobody listens there" (ICMP) as ECONNREFUSED.
+ * Teaches: over UDP a client needs a number for each request, a time limit, retries with waits that
+ *   double, and must drop replies that are late, duplicated or forged; network byte order.
+ * New since 01: connect sends nothing here. It tells the kernel who the peer is, so that the kernel
+ *   drops datagrams from others, and reports "nobody listens there" (ICMP) as ECONNREFUSED.
  * Run: ./client one two three    or ./client, and type; `exit`, `q` or Ctrl-D ends it
- * Try to break it: ./server -x 40 -d 20; stop the server; answer from another port.
- * Still wrong: one message at a time; nothing slows it down when the network is full (TCP does).
+ * Try to break it: ./server -x 40 -d 20; stop the server; reply from another port.
+ * Still wrong: one message at a time; it does not slow down in a congested network, as TCP does.
  */
 #include "../util.h"
 #include <arpa/inet.h>
 
-enum { DATAGRAM = 65536, LONGEST_WAIT_MS = 10000 };
+enum {
+    DATAGRAM = 65536, /* longer than any datagram, see server.c */
+    LONGEST_WAIT_MS = 10000
+};
 
 static const char usage[] =
     "usage: client [-a ADDR] [-p PORT] [-t MS] [-r TRIES] [MESSAGE ...]\n"
     "  -a ADDR   name, IPv4 or IPv6 address of the server (127.0.0.1)\n"
     "  -p PORT   1 to 65535 (9002)\n"
-    "  -t MS     wait this long for an answer, twice as long after each retry (250)\n"
+    "  -t MS     wait this long for a reply, twice as long after each retry (250)\n"
     "  -r TRIES  send a message at most this many times (6)\n"
-    "Without a MESSAGE it sends the lines of its standard input; `exit` or `q` ends them.\n";
-static long first_wait = 250, tries = 6;
+    "If the first message gets no reply, it is sent to the next address of the name.\n"
+    "Without a MESSAGE, it sends the lines of standard input until `exit` or `q`.\n";
+static const char *address = "127.0.0.1";
+static const char *port = "9002";
+static long first_wait_ms = 250;
+static long tries = 6;
+
+/* 0: go on. 1: a signal has asked us to stop; one more for each second since then. Built in 01. */
+static volatile sig_atomic_t stop_count;
 
 /* In front of each text, in network byte order; the server sends it back with the rest. */
 static struct header {
-    uint32_t run;    /* random: tells the late replies to an earlier client from ours */
-    uint32_t number; /* of the message: tells a late reply to the last from one to this */
+    uint32_t run;    /* random: tells our replies from late ones to an earlier client */
+    uint32_t number; /* of the message: tells its reply from a late one to the message before */
 } header;
+
+/* The server's addresses, and the socket that is connected to one of them. */
+static struct {
+    int fd;
+    const struct addrinfo *next; /* the address to try after that one, or NULL */
+    char name[ADDRESS_TEXT];
+} server = {.fd = -1};
+
+/* ---- the summary ---- */
 
 static struct {
     long sent, received, retried, lost, timed;
     double min_ms, sum_ms, max_ms; /* round trips of the messages that were timed */
 } count;
 
-static double clock_ms(void) { /* now_ms is too coarse for a round trip */
+/* Milliseconds, and fractions of one: now_ms is too coarse for a round trip. */
+static double clock_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 static void add_round_trip(double ms) {
-    count.min_ms = count.timed == 0 || ms < count.min_ms ? ms : count.min_ms;
-    count.max_ms = ms > count.max_ms ? ms : count.max_ms;
+    if (count.timed == 0 || ms < count.min_ms)
+        count.min_ms = ms;
+    if (ms > count.max_ms)
+        count.max_ms = ms;
     count.sum_ms += ms;
     count.timed++;
 }
 
-/* On stderr: stdout holds the replies and nothing else. */
-static void summary(void) {
+/* Prints to stderr: stdout gets only the replies. */
+static void print_summary(void) {
     fprintf(stderr, "%ld sent, %ld received, %ld retried, %ld lost", count.sent, count.received,
             count.retried, count.lost);
-    if (count.timed)
+    if (count.timed > 0)
         fprintf(stderr, "; round trip min/avg/max %.3f/%.3f/%.3f ms", count.min_ms,
                 count.sum_ms / (double)count.timed, count.max_ms);
     fputc('\n', stderr);
 }
 
-/* Waits for the reply to packet until wait_ms are over; what is not that reply is dropped: a late
- * one, a double, a cut one. Returns 1, 0 when time is up, -1 with errno. */
-static int await_reply(int fd, const char *packet, size_t n, long wait_ms) {
+/* ---- one message ---- */
+
+/* Waits at most wait_ms for the reply to packet, and drops any other datagram: a reply that is
+ * late, duplicated or truncated. Returns 1; 0 if no reply came; or -1 with errno. ECONNREFUSED
+ * means that an ICMP message said that nobody listens there. EMSGSIZE comes from an ICMP message,
+ * too: the packet was too long for a link on its way (ip(7), IP_MTU_DISCOVER), and is lost. The
+ * kernel has noted the size, and sends the next packet in fragments. */
+static int await_reply(const char *packet, size_t size, long wait_ms) {
     static char reply[DATAGRAM];
-    double left, end = clock_ms() + (double)wait_ms;
-    while ((left = end - clock_ms()) > 0) {
-        poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, (int)left + 1);
-        ssize_t got = recv(fd, reply, sizeof reply, MSG_DONTWAIT);
-        if (stopping || (got < 0 && errno != EINTR && errno != EAGAIN))
-            return -1; /* ECONNREFUSED: an ICMP message came back, nobody listens there */
-        if (got == (ssize_t)n && memcmp(reply, packet, n) == 0)
+    struct pollfd input = {.fd = server.fd, .events = POLLIN};
+    const double end = clock_ms() + (double)wait_ms;
+    double left = (double)wait_ms;
+    while (left > 0) {
+        poll(&input, 1, (int)left + 1);
+        ssize_t n = recv(server.fd, reply, sizeof reply, MSG_DONTWAIT);
+        if (stop_count)
+            return -1;
+        if (n < 0 && errno == EMSGSIZE)
+            return 0;
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return -1;
+        if (n == (ssize_t)size && memcmp(reply, packet, size) == 0)
             return 1;
+        left = end - clock_ms();
     }
     return 0;
 }
 
-/* Sends packet and waits, up to `tries` times. Returns as await_reply does. */
-static int exchange(int fd, const char *packet, size_t n) {
-    long wait = first_wait;
-    for (long try = 0; try < tries; try++) {
-        double start = clock_ms();
-        count.retried += try > 0;
-        if (send(fd, packet, n, 0) < 0 && errno != EINTR && errno != ENOBUFS) /* as if lost */
+/* Sends packet. Returns 0, or -1 with errno. A packet that fails with EINTR or ENOBUFS counts as
+ * sent and lost. EMSGSIZE may be about an earlier datagram, see await_reply; then it comes only
+ * once. */
+static int send_packet(const char *packet, size_t size) {
+    ssize_t sent = send(server.fd, packet, size, 0);
+    if (sent < 0 && errno == EMSGSIZE)
+        sent = send(server.fd, packet, size, 0);
+    if (sent < 0 && errno != EINTR && errno != ENOBUFS)
+        return -1;
+    return 0;
+}
+
+/* Sends packet and waits for its reply, up to `tries` times. After a retry we cannot know which
+ * copy was answered, so only a reply to the first is timed (RFC 6298, 3). Returns as await_reply
+ * does. */
+static int exchange(const char *packet, size_t size) {
+    long wait_ms = first_wait_ms;
+    for (long retries = 0; retries < tries; retries++) {
+        const double start = clock_ms();
+        if (retries > 0)
+            count.retried++;
+        if (send_packet(packet, size) < 0)
             return -1;
-        int result = await_reply(fd, packet, n, wait);
-        if (result > 0 && try == 0) /* of one sent twice, which was answered? (RFC 6298, 3) */
+        int result = await_reply(packet, size, wait_ms);
+        if (result > 0 && retries == 0)
             add_round_trip(clock_ms() - start);
         if (result != 0)
             return result;
-        wait = wait * 2 < LONGEST_WAIT_MS ? wait * 2 : LONGEST_WAIT_MS;
+        wait_ms *= 2;
+        if (wait_ms > LONGEST_WAIT_MS)
+            wait_ms = LONGEST_WAIT_MS;
     }
     return 0;
 }
 
-/* The server's addresses, and the socket that is connected to the one before next. */
-static struct {
-    int fd;
-    const struct addrinfo *next;
-    char name[ADDRESS_TEXT];
-} server = {.fd = -1};
+/* ---- the server's addresses ---- */
 
-/* connect sends nothing: whether somebody listens shows when a datagram is answered, or refused. */
+/* Returns a socket connected to this address, or -1 with errno. connect sends nothing: only a
+ * reply or a refusal shows whether a server is there. If none is, the kernel may give us the very
+ * port that we send to, and we would take our own datagrams for replies; then we fail with
+ * ECONNREFUSED. */
+static int open_server(const struct addrinfo *ai) {
+    int fd = socket(ai->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, ai->ai_protocol);
+    if (fd < 0)
+        return -1;
+    if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0)
+        return close_failed(fd);
+    if (connected_to_itself(fd)) {
+        errno = ECONNREFUSED;
+        return close_failed(fd);
+    }
+    return fd;
+}
+
+/* Connects to the next address for which a socket can be had. If none is left, ends the program. */
 static void connect_next(void) {
-    const struct addrinfo *ai = server.next;
-    server.next = ai->ai_next;
-    address_text(ai->ai_addr, ai->ai_addrlen, server.name);
     if (server.fd >= 0)
         close(server.fd);
-    server.fd = socket(ai->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, ai->ai_protocol);
-    if ((server.fd < 0 || connect(server.fd, ai->ai_addr, ai->ai_addrlen) < 0) && !server.next)
-        die(server.name, errno);
+    server.fd = -1;
+    while (server.fd < 0) {
+        const struct addrinfo *ai = server.next;
+        server.next = ai->ai_next;
+        address_text(ai->ai_addr, ai->ai_addrlen, server.name);
+        server.fd = open_server(ai);
+        if (server.fd < 0 && !server.next)
+            die(server.name, errno);
+    }
 }
 
-/* Numbers a text, sends it, prints the reply's text. Ends the program when the server refuses. */
-static void send_message(const char *text, size_t n) {
+/* Until a first reply has arrived, tries the addresses one after the other: "localhost" may mean
+ * ::1 to us and 127.0.0.1 to the server. Returns as await_reply does. */
+static int exchange_with_any(const char *packet, size_t size) {
+    int result = exchange(packet, size);
+    while (result <= 0 && server.next && !stop_count && count.received == 0) {
+        connect_next();
+        result = exchange(packet, size);
+    }
+    return result;
+}
+
+/* ---- all messages ---- */
+
+/* Ends the program, because a signal has asked for it or a call has failed with this error. */
+static _Noreturn void give_up(int error) {
+    print_summary();
+    if (stop_count)
+        die("interrupted", 0);
+    die(server.name, error);
+}
+
+/* Numbers a text, sends it, and prints the text of the reply. Ends the program on an error. */
+static void send_message(const char *text, size_t size) {
     static char packet[DATAGRAM];
-    const size_t room = sizeof packet - sizeof header;
-    n = n < room ? n : room; /* cut, it is still longer than a datagram: send says EMSGSIZE */
-    header.number = htonl((uint32_t)++count.sent);
+    const size_t capacity = sizeof packet - sizeof header;
+    if (size > capacity)
+        size = capacity; /* still too long for a datagram: send fails with EMSGSIZE */
+    count.sent++;
+    header.number = htonl((uint32_t)count.sent);
     memcpy(packet, &header, sizeof header);
-    memcpy(packet + sizeof header, text, n);
-    int result;
-    while ((result = exchange(server.fd, packet, sizeof header + n)) < 0 && server.next &&
-           !stopping && !count.received)
-        connect_next(); /* "localhost" may mean ::1 to us, and 127.0.0.1 to the server */
-    result > 0 ? count.received++ : count.lost++;
-    if (result > 0 && (fwrite(text, 1, n, stdout) < n || putchar('\n') < 0 || fflush(stdout)))
-        die("stdout", errno);
-    int error = errno;
+    memcpy(packet + sizeof header, text, size);
+    int result = exchange_with_any(packet, sizeof header + size);
+    if (result <= 0)
+        count.lost++;
     if (result < 0)
-        summary(), die(stopping ? "interrupted" : server.name, stopping ? 0 : error);
+        give_up(errno);
+    if (result == 0)
+        return;
+    count.received++;
+    if (fwrite(text, 1, size, stdout) < size || putchar('\n') < 0 || fflush(stdout) != 0)
+        die("stdout", errno);
 }
 
+/* Returns whether a line, without its newline, ends the input: `exit` or `q`. */
+static int is_command(const char *line, size_t size) {
+    if (size == 1)
+        return line[0] == 'q';
+    return size == 4 && memcmp(line, "exit", 4) == 0;
+}
+
+/* Sends the lines of stdin. If that is a terminal, shows a prompt before each. */
 static void send_lines(void) {
+    const int terminal = isatty(STDIN_FILENO);
     char *line = NULL;
-    size_t room = 0;
+    size_t capacity = 0;
     for (;;) {
-        if (isatty(STDIN_FILENO))
-            printf("> "), fflush(stdout);
-        ssize_t n = getline(&line, &room, stdin);
-        if (n < 0 && !feof(stdin) && !stopping) /* a read error, or no memory for a line */
+        if (terminal) {
+            printf("> ");
+            fflush(stdout);
+        }
+        ssize_t size = getline(&line, &capacity, stdin);
+        if (size < 0 && !feof(stdin) && !stop_count) /* a read error, or no memory for the line */
             die("stdin", errno);
-        n -= n > 0 && line[n - 1] == '\n';
-        if (n < 0 || (n == 4 && !memcmp(line, "exit", 4)) || (n == 1 && *line == 'q'))
+        if (size > 0 && line[size - 1] == '\n')
+            size--;
+        if (size < 0 || is_command(line, (size_t)size))
             break;
-        send_message(line, (size_t)n);
+        send_message(line, (size_t)size);
     }
     free(line);
 }
 
-int main(int argc, char **argv) {
-    struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *list;
-    const char *address = "127.0.0.1", *port = "9002";
-    char what[WHY_TEXT];
-    for (int option; (option = getopt(argc, argv, "+a:p:t:r:h")) != -1;)
+/* ---- main ---- */
+
+/* Built in 01. */
+static void on_stop_signal(int signal_number) {
+    if (signal_number == SIGALRM && stop_count == 0)
+        return; /* nobody has asked to stop: this alarm is not ours */
+    if (signal_number != SIGALRM && stop_count > 0)
+        return; /* asked again: the alarm that is set must not be put off */
+    stop_count = stop_count + 1;
+    alarm(1);
+}
+
+static void catch_signals(void) {
+    const struct sigaction action = {.sa_handler = on_stop_signal}; /* no SA_RESTART: see 01 */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    if (!signal_ignored(SIGHUP)) /* a terminal sends it when it is closed */
+        sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* if nobody reads our stdout any more, we report EPIPE */
+}
+
+/* Returns the exit status for -h (0) and for wrong options (2); or -1: continue. */
+static int parse_options(int argc, char **argv) {
+    int option;
+    while ((option = getopt(argc, argv, "+a:p:t:r:h")) != -1) {
         switch (option) {
         case 'a': address = optarg; break;
-        case 'p': number_arg(usage, 'p', optarg, 1, 65535), port = optarg; break;
-        case 't': first_wait = number_arg(usage, 't', optarg, 1, LONGEST_WAIT_MS); break;
+        case 'p':
+            number_arg(usage, 'p', optarg, 1, 65535);
+            port = optarg;
+            break;
+        case 't': first_wait_ms = number_arg(usage, 't', optarg, 1, LONGEST_WAIT_MS); break;
         case 'r': tries = number_arg(usage, 'r', optarg, 1, 1000); break;
         case 'h': return fputs(usage, stdout) < 0;
-        default: return fputs(usage, stderr), 2; /* getopt has said what is wrong */
+        default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
-    int unknown = getaddrinfo(address, port, &hints, &list);
-    snprintf(what, sizeof what, "resolve %s: %s", address, gai_strerror(unknown));
-    if (unknown)
-        die(what, 0);
+    }
+    return -1;
+}
+
+int main(int argc, char **argv) {
+    char why[WHY_TEXT];
+    reset_inherited();
+    int status = parse_options(argc, argv);
+    if (status >= 0)
+        return status;
+    struct addrinfo *list = resolve(address, port, SOCK_DGRAM, why);
+    if (!list)
+        die(why, 0);
     if (getentropy(&header.run, sizeof header.run) < 0)
         die("getentropy", errno);
-    stop_on_signals();
+    catch_signals();
     server.next = list;
     connect_next();
     if (optind == argc)
@@ -174,6 +308,6 @@ int main(int argc, char **argv) {
         send_message(argv[i], strlen(argv[i]));
     freeaddrinfo(list);
     close(server.fd);
-    summary();
-    return count.lost || stopping;
+    print_summary();
+    return count.lost > 0 || stop_count > 0;
 }

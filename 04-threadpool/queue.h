@@ -1,75 +1,41 @@
-/* queue.h: a bounded queue of descriptors between threads (tests/unit/queue.c).
+/* queue.h: a bounded queue of descriptors between threads.
  *
- * Rules: whoever puts waits while it is full; whoever takes waits while it is empty. After
- * queue_close nobody waits any more: put fails at once, take hands out what is left and then fails.
- * One mutex guards every field. Two conditions: so a signal wakes only somebody who can go on. */
+ * While the queue is full, queue_put waits; while it is empty, queue_take waits.
+ *
+ * Rules:
+ * - Any thread may call queue_put, queue_take and queue_close at any time. queue_init comes before
+ *   all of them, and queue_destroy after all of them.
+ * - A descriptor belongs to the queue while it is in it, and then to the thread that has taken it.
+ * - After queue_close no thread waits any more: queue_put fails at once, and queue_take hands out
+ *   what is left, and then fails. */
 #pragma once
 #include <pthread.h>
-#include <stdlib.h>
+#include <stddef.h>
 
+/* Only queue.c looks at the fields. */
 struct queue {
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex; /* guards all that follows */
     pthread_cond_t not_full, not_empty;
-    int *items; /* a ring of `room` */
-    size_t room, first, count;
+    int *items; /* a ring of `capacity` */
+    size_t capacity, first, count;
     int closed;
 };
 
-/* Returns 0, or -1 with errno ENOMEM. */
-static inline int queue_init(struct queue *q, size_t room) {
-    *q = (struct queue){.items = calloc(room, sizeof *q->items), .room = room};
-    pthread_mutex_init(&q->mutex, NULL);
-    pthread_cond_init(&q->not_full, NULL);
-    pthread_cond_init(&q->not_empty, NULL);
-    return q->items ? 0 : -1;
-}
+/* Makes an empty queue for up to `capacity` items (at least 1). Returns 0, or -1 with ENOMEM; in
+ * either case queue_destroy frees what it holds. */
+int queue_init(struct queue *q, size_t capacity);
 
-/* For the last one: nobody may use it any more. */
-static inline void queue_destroy(struct queue *q) {
-    pthread_cond_destroy(&q->not_empty);
-    pthread_cond_destroy(&q->not_full);
-    pthread_mutex_destroy(&q->mutex);
-    free(q->items);
-}
+/* Frees the queue's memory. It does not close descriptors that are left in it. No other thread may
+ * use q any more. */
+void queue_destroy(struct queue *q);
 
-/* Returns 0, or -1 when the queue is closed: the item is still the caller's.
- *
- * The wait stands in a while, not in an if: between the signal and the moment when this thread has
- * the mutex again, another may have filled the place; and a wait may end without any signal
- * (pthread_cond_wait(3p), spurious wakeups). */
-static inline int queue_put(struct queue *q, int item) {
-    pthread_mutex_lock(&q->mutex);
-    while (q->count == q->room && !q->closed)
-        pthread_cond_wait(&q->not_full, &q->mutex);
-    int closed = q->closed;
-    if (!closed) {
-        q->items[(q->first + q->count++) % q->room] = item;
-        pthread_cond_signal(&q->not_empty);
-    }
-    pthread_mutex_unlock(&q->mutex);
-    return closed ? -1 : 0;
-}
+/* Appends an item, which is not negative. Waits while the queue is full. Returns 0; or -1 if the
+ * queue is closed: the item is still the caller's. pthread_cond_wait(3p). */
+int queue_put(struct queue *q, int item);
 
-/* Returns the oldest item, or -1 when the queue is closed and empty. */
-static inline int queue_take(struct queue *q) {
-    int item = -1;
-    pthread_mutex_lock(&q->mutex);
-    while (q->count == 0 && !q->closed)
-        pthread_cond_wait(&q->not_empty, &q->mutex);
-    if (q->count > 0) {
-        item = q->items[q->first];
-        q->first = (q->first + 1) % q->room;
-        q->count--;
-        pthread_cond_signal(&q->not_full);
-    }
-    pthread_mutex_unlock(&q->mutex);
-    return item;
-}
+/* Removes the oldest item and returns it. Waits while the queue is empty. Returns -1 if the queue
+ * is closed and empty. pthread_cond_wait(3p). */
+int queue_take(struct queue *q);
 
-static inline void queue_close(struct queue *q) {
-    pthread_mutex_lock(&q->mutex);
-    q->closed = 1;
-    pthread_cond_broadcast(&q->not_empty);
-    pthread_cond_broadcast(&q->not_full);
-    pthread_mutex_unlock(&q->mutex);
-}
+/* Closes the queue and wakes all threads that wait. */
+void queue_close(struct queue *q);

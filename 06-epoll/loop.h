@@ -1,193 +1,103 @@
-/* loop.h: an event loop. Who has a descriptor registers it, with the events that matter and a
- * handler; loop_run waits for all of them at once and calls the handlers back, one after the other.
- * tests/unit/loop.c tests it.
+/* loop.h: an event loop on epoll(7): one thread waits for all descriptors at once.
  *
- * Rules: a handler never waits; while it runs, nobody else is served. It may register, change and
- * release any watcher, its own too. What has been released is freed after the batch: epoll may have
- * reported an event for it together with the one that led to its end (a stale event). Calls that
- * fail return -1 with errno; only loop_open, timeouts_open and loop_watch_signals, which are for
- * starting, call die. */
+ * To wait for a descriptor, register it with the events that you want and a handler. loop_step
+ * waits until something happens, and calls the handlers of the descriptors on which it happened,
+ * one after the other; loop_run does so until loop_stop is called.
+ *
+ * Rules:
+ * - A handler never waits. While it runs, no other descriptor is served.
+ * - A handler may register, change and close any watcher, its own too.
+ * - Close a registered descriptor with loop_close, never with close(2): a duplicate of it (dup(2),
+ *   fork(2)) would keep the registration alive, and events would come for memory that is freed.
+ * - Free what a watcher belongs to with loop_free: epoll may have reported an event for it together
+ *   with the one that led to its end (a stale event).
+ * - Functions that can fail return -1 with errno. */
 #pragma once
-#include "../util.h"
-#include <stddef.h>
+#include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/timerfd.h>
 
-enum { LOOP_BATCH = 256 }; /* events taken at a time */
-
-/* One descriptor's registration, the first member of what it belongs to. */
-struct watcher {
-    void (*on_event)(struct watcher *w, uint32_t events); /* NULL: released */
-    struct watcher *next_released;
-    uint32_t events; /* EPOLLIN, EPOLLOUT: what is watched; 0: not registered */
+/* The registration of one descriptor: the first member of what it belongs to. */
+struct loop_watcher {
+    /* The handler. events: which of EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP have come. EPOLLERR and
+     * EPOLLHUP come unasked; the handler's next recv or send tells the reason. NULL: closed. */
+    void (*on_event)(struct loop_watcher *w, uint32_t events);
+    struct loop_watcher *next_to_free;
+    uint32_t interest; /* EPOLLIN, EPOLLOUT or both; 0: not registered */
 };
 
-/* One running timeout, a member of what it belongs to. */
-struct timeout {
-    struct timeout *prev, *next; /* NULL: not running */
-    long long deadline;          /* on now_ms's clock */
+/* One running timer, a member of what it belongs to. */
+struct loop_timer {
+    struct loop_timer *previous, *next; /* NULL: not running */
+    long long deadline;                 /* on now_ms's clock */
 };
 
-/* All timeouts of one length. They end in the order in which they began: a queue, and one timer for
- * its first. To restart one is to move it to the end: the same cost for any number of them. */
-struct timeouts {
-    struct watcher watcher;
-    struct timeouts *next_opened;
+/* Timers of equal length expire in the order in which they started, so a FIFO and one timerfd(2)
+ * are enough for any number of them; restarting one moves it to the end. */
+struct loop_timers {
+    struct loop_watcher watcher;
+    struct loop_timers *next_opened;
     int fd;
-    long long ms;
-    struct timeout ring; /* its next is the first, its prev the last; itself when there is none */
-    void (*on_timeout)(struct timeout *t);
+    long long length_ms;
+    struct loop_timer ring; /* next: the first to expire, previous: the last; itself: none runs */
+    void (*on_expired)(struct loop_timer *t);
 };
 
-static int loop_fd, loop_stopped;
-static int loop_signal_pipe[2] = {-1, -1};
-static long long loop_now; /* of this batch, by now_ms: one look at the clock for all its events */
-static struct watcher *loop_released;
-static struct timeouts *loop_timeouts; /* all that are open */
+/* Makes the loop, one for each program, and raises the soft limit of descriptors to the hard one
+ * (getrlimit(2)). Returns 0, or -1: epoll_create1(2). */
+int loop_open(void);
 
-/* Makes the loop, and asks for as many descriptors as this process may have (getrlimit(2)). */
-static inline void loop_open(void) {
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more is no reason to die */
-    loop_fd = epoll_create1(EPOLL_CLOEXEC);
-    loop_now = now_ms();
-    if (loop_fd < 0)
-        die("epoll_create1", errno);
-}
+/* Waits for events and calls their handlers. */
+void loop_step(void);
 
-/* Registers fd, changes what is watched of it, or removes it (0). No change costs nothing.
- * EPOLLERR and EPOLLHUP are reported in any case: a handler meets them in recv or send. */
-static inline int loop_watch(struct watcher *w, int fd, uint32_t events) {
-    struct epoll_event event = {.events = events, .data.ptr = w};
-    if (w->events == events)
-        return 0;
-    int change = !events ? EPOLL_CTL_DEL : w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(loop_fd, change, fd, &event) < 0)
-        return -1;
-    w->events = events;
-    return 0;
-}
+/* Calls loop_step until loop_stop has been called. */
+void loop_run(void);
 
-/* The caller has closed the descriptor, and with it its registration. The memory from malloc that
- * begins with w is freed when no event can point to it any more. */
-static inline void loop_release(struct watcher *w) {
-    w->on_event = NULL;
-    w->next_released = loop_released;
-    loop_released = w;
-}
+/* Lets loop_run return after the current step. */
+void loop_stop(void);
 
-static inline void loop_free_released(void) {
-    while (loop_released) {
-        struct watcher *w = loop_released;
-        loop_released = w->next_released;
-        free(w);
-    }
-}
+/* Frees what was given to loop_free, and closes what the loop and its timers hold. The other
+ * descriptors are their owners' to close. */
+void loop_end(void);
 
-static inline void timeout_cancel(struct timeout *t) {
-    if (!t->next)
-        return;
-    t->prev->next = t->next;
-    t->next->prev = t->prev;
-    t->prev = t->next = NULL;
-}
+/* The time of the current step, on now_ms's clock: the same for all of its events. */
+long long loop_now(void);
 
-static inline void timeouts_arm(const struct timeouts *q, long long ms) {
-    struct itimerspec when = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
-    if (ms <= 0)
-        when.it_value.tv_nsec = 1; /* at once: 0 would mean never (timerfd_settime(2)) */
-    timerfd_settime(q->fd, 0, &when, NULL);
-}
+/* ---- descriptors ---- */
 
-/* Starts t, or starts it anew. The timer is touched only for the first in the queue. */
-static inline void timeout_restart(struct timeouts *q, struct timeout *t) {
-    if (q->ring.next == &q->ring)
-        timeouts_arm(q, q->ms);
-    timeout_cancel(t); /* only now: with t alone in the ring, the timer runs, and may ring early */
-    t->deadline = loop_now + q->ms;
-    t->next = &q->ring;
-    t->prev = q->ring.prev;
-    t->prev->next = q->ring.prev = t;
-}
+/* Sets the interest in fd, which w registers: EPOLLIN, EPOLLOUT, both, or 0 to remove it. No system
+ * call if nothing changes. Returns 0, or -1: epoll_ctl(2), ENOMEM or ENOSPC. */
+int loop_watch(struct loop_watcher *w, int fd, uint32_t interest);
 
-/* The one that ends first, or NULL. */
-static inline struct timeout *timeouts_first(const struct timeouts *q) {
-    return q->ring.next == &q->ring ? NULL : q->ring.next;
-}
+/* Removes the registration, then closes fd. No handler of w is called any more. */
+void loop_close(struct loop_watcher *w, int fd);
 
-/* The timer was set for the one that was first then: it may have moved to the end since. */
-static inline void timeouts_on_event(struct watcher *w, uint32_t events) {
-    struct timeouts *q = (struct timeouts *)w;
-    uint64_t expirations;
-    struct timeout *first;
-    (void)events;
-    if (read(q->fd, &expirations, sizeof expirations) < 0)
-        return;
-    while ((first = timeouts_first(q)) && first->deadline <= loop_now) {
-        timeout_cancel(first);
-        q->on_timeout(first);
-    }
-    if (first)
-        timeouts_arm(q, first->deadline - loop_now);
-}
+/* Frees the memory that begins with w, which came from malloc(3), when no event can point to it any
+ * more. Call loop_close before. */
+void loop_free(struct loop_watcher *w);
 
-static inline void timeouts_open(struct timeouts *q, long long ms, void (*on)(struct timeout *)) {
-    *q = (struct timeouts){.watcher.on_event = timeouts_on_event, .ms = ms, .on_timeout = on};
-    q->ring.prev = q->ring.next = &q->ring;
-    q->next_opened = loop_timeouts;
-    loop_timeouts = q;
-    q->fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (q->fd < 0 || loop_watch(&q->watcher, q->fd, EPOLLIN) < 0)
-        die("timerfd", errno);
-}
+/* ---- timers ---- */
 
-static inline void loop_on_signal(int number) {
-    int saved = errno;
-    char byte = (char)number;
-    if (write(loop_signal_pipe[1], &byte, 1) < 0)
-        byte = 0; /* the pipe is full: w is going to be called in any case */
-    errno = saved;
-}
+/* Makes q ready for timers of length_ms milliseconds, and has on_expired called for each that
+ * expires; it is not running any more then. Returns 0, or -1: timerfd_create(2). */
+int loop_timers_open(struct loop_timers *q, long long length_ms,
+                     void (*on_expired)(struct loop_timer *t));
 
-/* Makes two signals events of w. A handler may do next to nothing, as it may interrupt anything: so
- * it writes the signal's number into a pipe, and the loop watches its other end (the self-pipe
- * trick). Once a program. Returns the descriptor from which w reads a byte for each signal. */
-static inline int loop_watch_signals(struct watcher *w, int one, int other) {
-    const struct sigaction action = {.sa_handler = loop_on_signal, .sa_flags = SA_RESTART};
-    if (pipe2(loop_signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
-        loop_watch(w, loop_signal_pipe[0], EPOLLIN) < 0)
-        die("pipe for signals", errno);
-    sigaction(one, &action, NULL);
-    sigaction(other, &action, NULL);
-    return loop_signal_pipe[0];
-}
+/* Starts t, or starts it again; it may have been running in another queue. */
+void loop_timer_start(struct loop_timers *q, struct loop_timer *t);
 
-/* Waits and calls back until loop_stopped is set. */
-static inline void loop_run(void) {
-    struct epoll_event events[LOOP_BATCH];
-    while (!loop_stopped) {
-        int n = epoll_wait(loop_fd, events, LOOP_BATCH, -1); /* EINTR: a debugger, or SIGCONT */
-        loop_now = now_ms();
-        for (int i = 0; i < n; i++) {
-            struct watcher *w = events[i].data.ptr;
-            if (w->on_event)
-                w->on_event(w, events[i].events);
-        }
-        loop_free_released();
-    }
-}
+/* Stops t, if it runs. */
+void loop_timer_stop(struct loop_timer *t);
 
-/* Frees what the loop itself holds; the watched descriptors are their owners'. */
-static inline void loop_close(void) {
-    loop_free_released();
-    for (; loop_timeouts; loop_timeouts = loop_timeouts->next_opened)
-        close(loop_timeouts->fd);
-    if (loop_signal_pipe[0] >= 0)
-        close(loop_signal_pipe[0]), close(loop_signal_pipe[1]);
-    close(loop_fd);
-}
+/* Returns the timer of q that expires first, or the one that expires after t; NULL if there is
+ * none. */
+struct loop_timer *loop_timers_first(const struct loop_timers *q);
+struct loop_timer *loop_timers_after(const struct loop_timers *q, const struct loop_timer *t);
+
+/* ---- signals ---- */
+
+/* Has on_signal called in the loop, as events have their handlers called, with the number of each
+ * signal that loop_catch_signal names. Returns 0, or -1: pipe2(2). */
+int loop_signals_open(void (*on_signal)(int number));
+
+/* Catches a signal from now on. System calls that it interrupts fail with EINTR (no SA_RESTART). */
+void loop_catch_signal(int number);

@@ -1,149 +1,98 @@
-/* room.h: the room without its sockets: what people say, and what comes of it. Parts of it are
- * queue.h and members.h. tests/unit/room.c tests it, tests/fuzz/room.c attacks it.
+/* room.h: the members of a room, and their queues. The room has no sockets: whatever is said
+ * goes into queues (queue.h), and the server sends what they hold.
  *
- * Rules: nothing here sends, waits or closes. What a member sends goes into room_hear; what comes
- * of it stands in queues, and who is concerned waits in line for the server's attention
- * (room_next). */
+ * Rules:
+ * - Members with something to send or to close wait in a list. Take them off it, one after the
+ *   other, with room_next_pending, until it is empty.
+ * - A member that cannot be kept is marked: its drop_reason is set. Close its connection after the
+ *   batch, and then call members_forget. So a member that is met on a walk over the list never goes
+ *   away on the way.
+ * - Memory that is refused costs one member, no more.
+ * - room_tell, room_notice and room_say take over a message that their caller has made, and drop
+ *   it. NULL is allowed: there was no memory for it. */
 #pragma once
-#include "members.h"
+#include "history.h"
+#include "message.h"
+#include "name.h"
+#include "pace.h"
+#include "queue.h"
 
-/* What room_hear has come to. */
-enum heard {
-    HEARD_ALL, /* but for a line begun */
-    MUST_WAIT, /* the next line is too early */
-    MUST_SEND, /* attend to those in line, then go on */
-    LEFT       /* this member hears and says no more */
+enum {
+    ROOM_MEMBERS_MAX = 2000, /* all their names, and the history, fit in a queue */
+    /* When more than this is waiting, input_hear stops, so that the server can send first. A member
+     * could be dropped otherwise for messages that nobody had tried to send to it. */
+    ROOM_UNSENT_BYTES_MAX = 16384,
+    ROOM_UNSENT_SLOTS_MAX = 32768
 };
 
-/* ---- commands: each gets what stands after its name, "" if nothing does ---- */
+/* One person in the room, or on the way in or out. */
+struct member {
+    struct member *previous, *next; /* inside: in order of joining */
+    struct member *next_pending;
+    int on_pending_list;
+    enum { ROOM_UNNAMED, ROOM_INSIDE, ROOM_OUTSIDE } state;
+    const char *drop_reason; /* why it must be closed after the batch; or NULL */
+    struct queue queue;      /* what it is owed */
+    int lags;                /* it is owed more than QUEUE_LAG */
+    char *input;             /* its input that was not heard yet (input.h); or NULL */
+    unsigned input_size;
+    unsigned refused_names;
+    uint64_t address; /* pace_address_key */
+    struct pace_bucket bucket;
+    char name[NAME_LIMIT + 1];
+};
 
-static inline void do_who(struct room *r, struct member *m, char *text) {
-    (void)text;
-    tell_names(r, m, "+here: ");
-}
+struct room {
+    unsigned members_max;                  /* with those who have no name yet */
+    unsigned members;                      /* unnamed and inside */
+    unsigned lagging;                      /* members that lag */
+    int closing;                           /* nobody is told any more who leaves */
+    struct member inside;                  /* next: the first one, previous: the last one */
+    struct member *pending, **pending_end; /* members with something to send or to close */
+    size_t unsent_bytes, unsent_slots;     /* since nobody was pending */
+    struct history history;
+    struct pace pace;
+};
 
-static inline void do_nick(struct room *r, struct member *m, char *text) {
-    const char *why = name_refused(r, m, text);
-    if (why) {
-        room_tell(r, m, compose(r, "-name %s: %s\n", text, why));
-        return;
-    }
-    room_notice(r, compose(r, "* %s is now known as %s\n", m->name, text));
-    strcpy(m->name, text);
-}
+/* Makes an empty room for members_max people, which shows newcomers the last history_max messages
+ * and lets each member say rate lines a second (0: any number). */
+void room_open(struct room *r, unsigned members_max, unsigned history_max, unsigned rate);
 
-static inline void do_msg(struct room *r, struct member *m, char *text) {
-    char *name = text;
-    text += strcspn(text, " ");
-    if (!*text || !text[1]) {
-        room_tell(r, m, compose(r, "-usage: /msg NAME TEXT\n"));
-        return;
-    }
-    *text++ = '\0';
-    struct member *to = room_find(r, name);
-    if (!to) {
-        room_tell(r, m, compose(r, "-no %s here\n", name));
-        return;
-    }
-    struct message *message = compose(r, "%s (to you): %s\n", m->name, text);
-    room_tell(r, message ? to : m, message); /* without memory, it is not the other one's fault */
-    room_tell(r, m, compose(r, "+sent to %s\n", to->name));
-}
+/* Frees what the room itself holds. All members have been forgotten before. */
+void room_close(struct room *r);
 
-static inline void do_me(struct room *r, struct member *m, char *text) {
-    *text ? room_say(r, m, compose(r, "* %s: %s\n", m->name, text))
-          : room_tell(r, m, compose(r, "-usage: /me TEXT\n"));
-}
+/* ---- the list of pending members ---- */
 
-static inline void do_help(struct room *r, struct member *m, char *text) {
-    (void)text;
-    room_tell(r, m,
-              compose(r, "+/who  who is here\n"
-                         "+/nick NAME  change your name\n"
-                         "+/msg NAME TEXT  say it to one person only\n"
-                         "+/me TEXT  say what you do\n"
-                         "+/quit [WORDS]  leave\n"
-                         "+//TEXT  say /TEXT\n"));
-}
+/* Puts m at the end of the list, unless it is on it. */
+void room_mark_pending(struct room *r, struct member *m);
 
-static inline void do_quit(struct room *r, struct member *m, char *text) {
-    room_tell(r, m, compose(r, "+bye\n"));
-    room_leave(r, m, *text ? text : NULL);
-}
+/* Takes the first member off the list and returns it; NULL if the list is empty. The connection may
+ * have been closed meanwhile: the server's memory for it must outlive the list. */
+struct member *room_next_pending(struct room *r);
 
-static inline void do_command(struct room *r, struct member *m, char *word) {
-    static const struct {
-        const char *word;
-        void (*act)(struct room *r, struct member *m, char *text);
-    } commands[] = {{"/who", do_who}, {"/nick", do_nick}, {"/msg", do_msg},
-                    {"/me", do_me},   {"/help", do_help}, {"/quit", do_quit}};
-    char *text = word + strcspn(word, " ");
-    if (*text)
-        *text++ = '\0';
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(word, commands[i].word) == 0) {
-            commands[i].act(r, m, text);
-            return;
-        }
-    room_tell(r, m, compose(r, "-unknown command %s, try /help\n", word));
-}
+/* Marks m: it must be closed after the batch. It is owed nothing any more. */
+void room_drop(struct room *r, struct member *m, const char *reason);
 
-/* ---- what they send ---- */
+/* ---- who hears what ---- */
 
-/* Whether it may send another line now, which it then has done. Each second brings r->rate lines,
- * and those of two seconds can be saved up (a token bucket). */
-static inline int room_pace(const struct room *r, struct member *m, long long now) {
-    long long most = 2000LL * r->rate, credit = m->credit + (now - m->credit_at) * r->rate;
-    m->credit = (unsigned)(credit < most ? credit : most);
-    m->credit_at = now;
-    if (r->rate && m->credit < 1000)
-        return 0;
-    m->credit -= r->rate ? 1000 : 0;
-    return 1;
-}
+/* Queues a message for m, which becomes one more owner. If its queue has no room for it, or message
+ * is NULL, m is dropped. */
+void room_queue(struct room *r, struct member *m, struct message *message);
 
-static inline void hear_line(struct room *r, struct member *m, const char *line, size_t size) {
-    char text[CLEAN_ROOM];
-    clean_text(line, size, text);
-    if (m->place == AT_THE_DOOR)
-        room_enter(r, m, text);
-    else if (text[0] == '/' && text[1] != '/')
-        do_command(r, m, text);
-    else if (text[0])
-        room_say(r, m, compose(r, "%s: %s\n", m->name, text + (text[0] == '/')));
-}
+/* Takes the first size bytes off the queue of m: they were sent. */
+void room_sent(struct room *r, struct member *m, size_t size);
 
-/* Everything a member sends comes through here: data are what has come and was not used, *used is
- * how much of it is used now. */
-static inline enum heard room_hear(struct room *r, struct member *m, const char *data, size_t size,
-                                   long long now, size_t *used) {
-    ssize_t n;
-    for (*used = 0; m->place != OUTSIDE && !m->cut; *used += (size_t)n) {
-        const char *line = data + *used;
-        n = line_length(line, size - *used, LINE_LIMIT + 2); /* 2: "\r\n" */
-        if (n == 0)
-            return HEARD_ALL;
-        if (r->fresh > FRESH_LIMIT || r->places > PLACES_LIMIT)
-            return MUST_SEND;
-        if (m->place == INSIDE && !room_pace(r, m, now))
-            return MUST_WAIT;
-        size_t text = n > 1 && line[n - 2] == '\r' ? (size_t)n - 2 : (size_t)n - 1;
-        if (n < 0 || text > LINE_LIMIT) {
-            room_tell(r, m, compose(r, "-line of more than %d bytes\n", LINE_LIMIT));
-            room_leave(r, m, "line too long");
-            break;
-        }
-        hear_line(r, m, line, text);
-    }
-    return LEFT;
-}
+/* Empties the queue of m. */
+void room_clear_queue(struct room *r, struct member *m);
 
-/* Keeps what was not heard. */
-static inline void room_keep(struct room *r, struct member *m, const char *data, size_t size) {
-    char *kept = size ? malloc(size) : NULL;
-    free(m->kept);
-    m->kept = kept ? memcpy(kept, data, size) : NULL;
-    m->kept_size = kept ? (unsigned)size : 0;
-    if (size && !kept)
-        room_cut(r, m, "out of memory");
-}
+/* Queues a message for m only. */
+void room_tell(struct room *r, struct member *m, struct message *message);
+
+/* Queues a message for everyone inside. */
+void room_notice(struct room *r, struct message *message);
+
+/* Queues what a member says for everyone else inside, and adds it to the history. */
+void room_say(struct room *r, struct member *from, struct message *message);
+
+/* Queues the history for a newcomer, each message with "(earlier) " before it. */
+void room_tell_history(struct room *r, struct member *m);

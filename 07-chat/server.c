@@ -3,164 +3,350 @@
  * Teaches: fan-out: one message, many owners, one write for each receiver; readers slower than the
  *   writers: bounded queues, back-pressure for a moment, then dropping; not to trust what is sent.
  * New since 06: clients that talk to each other, so that one may bring about the end of another.
- *   The room, room.h, has no sockets. The loop does something after each batch (attend).
+ *   The room has no sockets (room.h, members.h, input.h); after each batch, flush_pending sends
+ *   what is in its queues.
  * Run: ./server -v    and ./client -n ann, or nc 127.0.0.1 9007
- * Try to break it: ./server -r 0, one who sends 200,000 lines, one who never reads: nc … | sleep 99
+ * Try to break it: ./server -r 0, a member that sends 200,000 lines, one that never reads.
  * Still wrong: everything travels in the clear, and any name is free to take (08).
  */
+#include "../util.h"
+#include "accept.h"
+#include "input.h"
+#include "log.h"
 #include "loop.h"
+#include "members.h"
 #include "room.h"
+#include "text.h"
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 
-enum { NAME_MS = 10000, PAUSE_MS = 30, TICK_MS = 50, STOP_MS = 1500, READ_ROOM = 8192 };
+enum {
+    NAME_MS = 10000, /* to say a name in */
+    PAUSE_MS = 30,
+    STOP_TICK_MS = 50,
+    STOP_MS = 1500,
+    INPUT_SIZE = 8192,            /* what is heard at a time */
+    UNSENT_IN_KERNEL = 128 * 1024 /* bytes: the kernel would take megabytes */
+};
 
 static const char usage[] =
-    "usage: server [-a ADDR] [-p PORT] [-m N] [-r LINES] [-k N] [-v]\n"
+    "usage: server [-a ADDR] [-p PORT] [-m N] [-r LINES] [-k N] [-t SECONDS] [-v]\n"
     "  -a ADDR   name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT   0 to 65535; 0 takes a free one (9007)\n"
-    "  -m N      at most N people, 1 to 2000 (1000)\n"
-    "  -r LINES  a second from each, and twice that at once, 1 to 1000 (20); 0: any number\n"
-    "  -k N      newcomers see the last N messages, 0 to 1000 (20); 64 KiB at most\n"
+    "  -m N      accept at most N people, 1 to 2000 (1000)\n"
+    "  -r LINES  lines per second from each member, 1 to 1000 (20); 100 bytes count as one;\n"
+    "            0: no limit, but readers slower than all speakers together are dropped\n"
+    "  -k N      show newcomers the last N messages, 0 to 1000 (20); at most 64 KiB\n"
+    "  -t SECONDS  remove a member whose machine has vanished after that long, 3 to 3600 (30)\n"
     "  -v        say on stderr who comes and goes\n";
-static int signal_fd, verbose;
-static long long stop_at; /* 0: serve; else finish what is owed until then, by now_ms */
+static const char *address = "127.0.0.1";
+static const char *port = "9007";
+static unsigned members_max = 1000;
+static unsigned rate = 20;
+static unsigned history_max = 20;
+static int vanished_seconds = 30;
+static int verbose;
+
 static struct room room;
-static struct timeouts naming, pauses, linger, tick;
-static struct timeout look; /* the only one in tick */
 
 struct conn {
-    struct watcher watcher;
-    struct timeout timeout; /* at the door: naming; inside: a pause, or none; outside: linger */
-    struct member member;   /* what it sent and what it is owed */
-    int fd, half_closed;
+    struct loop_watcher watcher; /* first: a watcher's address is its connection's */
+    struct loop_timer timer;     /* a pause; or unnamed: naming, outside: lingering */
+    struct member member;        /* what it has sent, and what it is owed */
+    int fd;
+    int paused;             /* it has sent something that can be heard only after a pause */
+    int half_closed;        /* FIN sent: discard until the peer's */
+    const char *end_reason; /* why flush_pending is to close it; or NULL */
+    struct conn *next_ended;
+    int on_ended_list;
     struct sockaddr_in6 peer; /* or the shorter sockaddr_in */
 };
-/* The connection of which this is a part. */
-#define CONN_OF(at, part) ((struct conn *)(void *)((char *)(at)-offsetof(struct conn, part)))
 
-/* ---- connections: handlers fill queues; attend empties them: after a batch, at MUST_SEND ---- */
+static struct loop_timers naming, pauses, lingering, stop_ticks;
+static struct loop_timer stop_timer; /* the only one in stop_ticks */
+static long long stop_deadline;      /* on loop_now's clock; 0: nobody has asked us to stop */
+static int stopped;
 
-static char input[READ_ROOM]; /* shared: empty between two handlers */
+/* What a handler returns. CLOSE: flush_pending closes the connection after the batch. */
+enum verdict { KEEP, CLOSE };
+
+/* ---- connections: handlers fill queues, flush_pending empties them ---- */
+
+static struct conn *ended; /* connections that a handler wants to be closed */
+
+static struct conn *conn_of_member(struct member *m) {
+    return (struct conn *)(void *)((char *)m - offsetof(struct conn, member));
+}
+
+static struct conn *conn_of_timer(struct loop_timer *t) {
+    return (struct conn *)(void *)((char *)t - offsetof(struct conn, timer));
+}
 
 static void log_peer(const struct conn *c, const char *what) {
     char text[ADDRESS_TEXT];
     if (verbose)
-        fprintf(stderr, "%s %s\n", address_text(&c->peer, sizeof c->peer, text), what);
+        log_line("%s %s", address_text(&c->peer, sizeof c->peer, text), what);
 }
 
-/* At once; only the memory stays until the batch is over. Who was cut has missed lines: so no FIN,
- * "that was all", but a reset; after it the kernel keeps nothing for it (socket(7), SO_LINGER). */
-static void conn_close(struct conn *c, const char *why) {
-    const struct linger reset = {.l_onoff = 1};
-    log_peer(c, why);
-    if (c->member.cut)
-        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(c->fd);
-    room_forget(&room, &c->member, why);
-    timeout_cancel(&c->timeout);
-    loop_release(&c->watcher);
+/* Notes why the connection ends. Returns CLOSE, for the handler to return. */
+static enum verdict conn_end(struct conn *c, const char *reason) {
+    c->end_reason = reason;
+    return CLOSE;
 }
 
-/* It is told what it is owed, and then that this is the end. */
+/* Lets the member leave: it is sent what it is owed, then FIN. */
 static void conn_leave(struct conn *c) {
-    room_leave(&room, &c->member, NULL);
-    timeout_restart(&linger, &c->timeout);
+    members_leave(&room, &c->member, NULL);
+    loop_timer_start(&lingering, &c->timer);
 }
 
-/* All that is ready leaves in one call. After the last word a FIN, then discard until the peer's,
- * or LINGER_MS without progress: the last word must not meet a reset. */
-static void on_writable(struct conn *c) {
-    static struct iovec owed[IOV_MAX];
-    struct msghdr message = {.msg_iov = owed, .msg_iovlen = room_owed(&c->member, owed, IOV_MAX)};
-    ssize_t n = message.msg_iovlen ? sendmsg(c->fd, &message, MSG_NOSIGNAL) : 0;
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        conn_close(c, "connection lost");
-        return;
-    }
-    room_sent(&room, &c->member, n > 0 ? (size_t)n : 0);
-    if (c->member.place == OUTSIDE && n > 0)
-        timeout_restart(&linger, &c->timeout);
-    if (c->member.place == OUTSIDE && !c->member.queue.count && !c->half_closed) {
-        shutdown(c->fd, SHUT_WR);
-        c->half_closed = 1;
-    }
+static void conn_half_close(struct conn *c) {
+    shutdown(c->fd, SHUT_WR);
+    c->half_closed = 1;
 }
 
-/* Inside, it is heard unless it has a pause; outside, when it has been told everything. */
-static uint32_t wish(const struct conn *c) {
-    int heard = c->member.place == OUTSIDE ? c->half_closed
-                                           : c->member.place == AT_THE_DOOR || !c->timeout.next;
-    return (heard ? EPOLLIN : 0) | (c->member.queue.count ? EPOLLOUT : 0);
+/* Sends all that is owed, in one call. Returns how many bytes the kernel has taken, or -1. */
+static ssize_t send_owed(const struct conn *c) {
+    static struct iovec pieces[IOV_MAX];
+    const unsigned count = queue_pieces(&c->member.queue, pieces, IOV_MAX);
+    /* msg_iovlen is a size_t in glibc, an int in musl, and each takes a short without a warning. */
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (unsigned short)count};
+    if (count == 0)
+        return 0;
+    ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    return n;
 }
 
-/* Everyone for whom there is something to do: sends, once to each, what the batch has brought, and
- * closes whom the room has cut. The notice of that puts the others in line again: no recursion, and
- * it ends, as nobody is cut twice. */
-static void attend(void) {
-    for (struct member *m; (m = room_next(&room));) {
-        struct conn *c = CONN_OF(m, member);
-        if (c->watcher.on_event) /* else it is closed already */
-            m->cut ? conn_close(c, m->cut) : on_writable(c);
-        if (c->watcher.on_event && loop_watch(&c->watcher, c->fd, wish(c)) < 0)
-            conn_close(c, "out of memory");
-    }
-}
-
-/* The room hears what it has not heard yet, and n new bytes, which stand in input behind it. While
- * somebody lags, a pause follows, so that a flood does not outrun quick readers too (queue.h). */
-static void hear(struct conn *c, size_t n) {
+/* After the last message comes a FIN; then the server discards until the peer's, or LINGER_MS
+ * without progress: the last message must not meet a reset. */
+static enum verdict on_writable(struct conn *c) {
     struct member *m = &c->member;
-    size_t size = m->kept_size + n, at = 0, used;
-    enum heard heard;
-    if (m->kept)
-        memcpy(input, m->kept, m->kept_size);
-    while ((heard = room_hear(&room, m, input + at, size - at, loop_now, &used)) == MUST_SEND) {
-        at += used;
-        attend(); /* may close anyone, this one too: then it has LEFT */
+    ssize_t n = send_owed(c);
+    if (n < 0)
+        return conn_end(c, "connection lost");
+    room_sent(&room, m, (size_t)n);
+    if (m->state != ROOM_OUTSIDE)
+        return KEEP;
+    if (n > 0)
+        loop_timer_start(&lingering, &c->timer);
+    if (m->queue.count == 0 && !c->half_closed)
+        conn_half_close(c);
+    return KEEP;
+}
+
+/* Starts the pause after which the rest of its input is heard. */
+static void conn_pause(struct conn *c) {
+    c->paused = 1;
+    loop_timer_start(&pauses, &c->timer);
+}
+
+/* Ends a pause: starts the timeout that belongs to the member's state. */
+static void conn_resume(struct conn *c) {
+    c->paused = 0;
+    loop_timer_stop(&c->timer);
+    if (c->member.state == ROOM_UNNAMED)
+        loop_timer_start(&naming, &c->timer);
+}
+
+static void send_pending(void);
+
+static char input_buffer[INPUT_SIZE]; /* shared: it holds nothing between two handlers */
+
+/* Hears what was kept of the member's input, and n new bytes, which stand behind it in
+ * input_buffer; keeps what cannot be heard yet. A read that brings more than the queues should take
+ * at once is interrupted, between two lines, to send what is pending. */
+static enum input_result hear_input(struct conn *c, size_t n) {
+    struct member *m = &c->member;
+    size_t size = m->input_size + n;
+    size_t heard = 0;
+    size_t used;
+    if (m->input)
+        memcpy(input_buffer, m->input, m->input_size);
+    enum input_result result = input_hear(&room, m, input_buffer, size, loop_now(), &heard);
+    while (result == INPUT_SEND_FIRST && !c->end_reason) {
+        send_pending(); /* may mark this connection, too */
+        result = input_hear(&room, m, input_buffer + heard, size - heard, loop_now(), &used);
+        heard += used;
     }
-    at += used;
-    if (!c->watcher.on_event || m->cut)
+    if (result == INPUT_LEFT || c->end_reason)
+        heard = size; /* nobody hears the rest */
+    input_keep(&room, m, input_buffer + heard, size - heard);
+    return result;
+}
+
+/* Hears the input, then pauses if need be. While a member lags, everyone pauses after each read, so
+ * that a flood does not outrun those who read quickly, too (queue.h). */
+static void conn_hear(struct conn *c, size_t n) {
+    struct member *m = &c->member;
+    const enum input_result result = hear_input(c, n);
+    if (c->end_reason || m->drop_reason)
+        return;                  /* it is closed after the batch */
+    room_mark_pending(&room, m); /* what follows changes its interest */
+    if (result == INPUT_LEFT)
+        conn_leave(c);
+    else if (result == INPUT_TOO_EARLY)
+        conn_pause(c);
+    else if (m->state == ROOM_INSIDE && n > 0 && room.lagging > 0)
+        conn_pause(c);
+    else if (m->state == ROOM_INSIDE || c->paused)
+        conn_resume(c);
+}
+
+static enum verdict on_readable(struct conn *c) {
+    const size_t kept = c->member.input_size;
+    ssize_t n = recv(c->fd, input_buffer + kept, INPUT_SIZE - kept, 0);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return conn_end(c, "connection lost");
+    if (n == 0 && c->half_closed)
+        return conn_end(c, "closed");
+    if (n < 0 || c->half_closed) /* nothing there; or nobody hears it any more */
+        return KEEP;
+    if (n == 0)
+        conn_leave(c);
+    else
+        conn_hear(c, (size_t)n);
+    return KEEP;
+}
+
+static enum verdict on_name_timeout(struct conn *c) {
+    room_tell(&room, &c->member, message_printf("-no name within %d seconds\n", NAME_MS / 1000));
+    conn_leave(c);
+    return KEEP;
+}
+
+/* ---- after the batch ---- */
+
+/* A member is heard unless it pauses; outside, once it has been sent everything: until the peer's
+ * FIN. */
+static int is_heard(const struct conn *c) {
+    if (c->member.state == ROOM_OUTSIDE)
+        return c->half_closed;
+    return !c->paused;
+}
+
+static enum verdict conn_update_interest(struct conn *c) {
+    uint32_t interest = 0;
+    if (is_heard(c))
+        interest |= EPOLLIN;
+    if (c->member.queue.count > 0)
+        interest |= EPOLLOUT;
+    if (loop_watch(&c->watcher, c->fd, interest) < 0)
+        return conn_end(c, "out of memory");
+    return KEEP;
+}
+
+/* Does what a handler has decided. It may be called for any connection at any time: the connection
+ * is only marked. */
+static void conn_update(struct conn *c, enum verdict verdict) {
+    if (verdict == KEEP || c->on_ended_list)
         return;
-    room_attend(&room, m); /* only now: what follows changes its wish */
-    room_keep(&room, m, input + at, heard == LEFT ? 0 : size - at);
-    if (heard == LEFT)
-        conn_leave(c);
-    else if (m->place == INSIDE && (heard == MUST_WAIT || (n && room.lagging)))
-        timeout_restart(&pauses, &c->timeout);
-    else if (m->place == INSIDE)
-        timeout_cancel(&c->timeout);
+    c->on_ended_list = 1;
+    c->next_ended = ended;
+    ended = c;
 }
 
-static void on_readable(struct conn *c) {
-    ssize_t n = recv(c->fd, input + c->member.kept_size, READ_ROOM - c->member.kept_size, 0);
-    if (n > 0 && !c->half_closed) /* else nobody hears it any more */
-        hear(c, (size_t)n);
-    else if (n == 0 && !c->half_closed)
-        conn_leave(c);
-    else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        conn_close(c, n == 0 ? "closed" : "connection lost");
+/* Does what there is to do for a pending member: sends, and waits for what it wants next. */
+static enum verdict conn_flush(struct conn *c) {
+    if (c->member.drop_reason)
+        return conn_end(c, c->member.drop_reason);
+    if (on_writable(c) == CLOSE)
+        return CLOSE;
+    return conn_update_interest(c);
 }
 
-static void on_conn_event(struct watcher *w, uint32_t events) {
+/* Sends what the batch has brought, in one call for each member. */
+static void send_pending(void) {
+    struct member *m;
+    while ((m = room_next_pending(&room)) != NULL) {
+        struct conn *c = conn_of_member(m);
+        if (!c->end_reason)
+            conn_update(c, conn_flush(c));
+    }
+}
+
+/* The only place where a connection is closed. It is freed when no event can point to it. A member
+ * that was dropped has missed lines: so no FIN, which would say that this was all, but a reset;
+ * after it the kernel keeps nothing for the peer (socket(7), SO_LINGER). */
+static void conn_close(struct conn *c) {
+    const struct linger reset = {.l_onoff = 1};
+    log_peer(c, c->end_reason);
+    if (c->member.drop_reason)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    loop_timer_stop(&c->timer);
+    loop_close(&c->watcher, c->fd);
+    members_forget(&room, &c->member, c->end_reason);
+    loop_free(&c->watcher);
+}
+
+/* Sends what the batch has brought, and closes what it has marked. The notices of that make others
+ * pending again: no recursion, and it ends, as nobody is marked twice. */
+static void flush_pending(void) {
+    send_pending();
+    while (ended) {
+        struct conn *c = ended;
+        ended = c->next_ended;
+        conn_close(c);
+        send_pending();
+    }
+}
+
+/* ---- the loop ---- */
+
+/* An error or a hang-up is reported by the send or recv that follows. */
+static void on_conn_event(struct loop_watcher *w, uint32_t events) {
     struct conn *c = (struct conn *)w;
-    room_attend(&room, &c->member); /* an error or a hang-up is what send or recv will report */
-    if ((events & ~(uint32_t)EPOLLOUT) && (w->events & EPOLLIN) && !c->member.cut)
-        on_readable(c);
+    const uint32_t input = events & ~(uint32_t)EPOLLOUT;
+    if (c->end_reason || c->member.drop_reason)
+        return; /* marked earlier in this batch */
+    room_mark_pending(&room, &c->member);
+    if (input && (w->interest & EPOLLIN))
+        conn_update(c, on_readable(c));
 }
 
-/* Keep-alive, so that who is cut off without a word does not stay for ever (03). The kernel would
- * take megabytes for one that does not read; NOTSENT_LOWAT makes it 128 KiB (tcp(7)). */
+static void on_naming_expired(struct loop_timer *t) {
+    struct conn *c = conn_of_timer(t);
+    conn_update(c, on_name_timeout(c));
+}
+
+/* The member's input may wait for hours, in the socket too, and recv gives out all of it before it
+ * reports a reset, or that the machine has vanished. SO_ERROR knows at once (socket(7)). */
+static void on_pause_over(struct loop_timer *t) {
+    struct conn *c = conn_of_timer(t);
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error)
+        conn_update(c, conn_end(c, "connection lost"));
+    else
+        conn_hear(c, 0);
+}
+
+static void on_linger_expired(struct loop_timer *t) {
+    struct conn *c = conn_of_timer(t);
+    conn_update(c, conn_end(c, "closed"));
+}
+
+/* A member whose machine has vanished would keep its name. Keep-alive notices it while nothing is
+ * sent (03): a probe after a third of the time, then more of them. USER_TIMEOUT notices it while
+ * something is sent that nobody acknowledges, which otherwise takes a quarter of an hour
+ * (tcp(7)). */
 static void set_options(int fd) {
-    static const int options[][3] = {{IPPROTO_TCP, TCP_NODELAY, 1},
-                                     {SOL_SOCKET, SO_KEEPALIVE, 1},
-                                     {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-                                     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 128 * 1024}};
+    const int third = vanished_seconds / 3;
+    const int options[][3] = {{IPPROTO_TCP, TCP_NODELAY, 1},
+                              {SOL_SOCKET, SO_KEEPALIVE, 1},
+                              {IPPROTO_TCP, TCP_KEEPIDLE, third},
+                              {IPPROTO_TCP, TCP_KEEPINTVL, third},
+                              {IPPROTO_TCP, TCP_KEEPCNT, 2},
+                              {IPPROTO_TCP, TCP_USER_TIMEOUT, 1000 * vanished_seconds},
+                              {IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL}};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         setsockopt(fd, options[i][0], options[i][1], &options[i][2], sizeof(int));
 }
 
-/* Takes over a new, non-blocking socket. Without memory for it, it alone is closed. */
+/* Takes over a new, non-blocking socket. Without memory for it, only this connection is closed. */
 static void conn_open(int fd, const struct sockaddr_in6 *peer) {
     struct conn *c = malloc(sizeof *c);
     if (!c) {
@@ -170,91 +356,119 @@ static void conn_open(int fd, const struct sockaddr_in6 *peer) {
     *c = (struct conn){.watcher.on_event = on_conn_event, .fd = fd, .peer = *peer};
     set_options(fd);
     log_peer(c, "connected");
-    room_arrive(&room, &c->member);
-    timeout_restart(c->member.place == AT_THE_DOOR ? &naming : &linger, &c->timeout);
+    members_arrive(&room, &c->member, pace_address_key(peer));
+    if (c->member.state == ROOM_UNNAMED)
+        loop_timer_start(&naming, &c->timer);
+    else
+        loop_timer_start(&lingering, &c->timer);
 }
 
-/* ---- the loop ---- */
-
-static void on_no_name(struct timeout *t) {
-    struct conn *c = CONN_OF(t, timeout);
-    room_tell(&room, &c->member, compose(&room, "-no name within %d seconds\n", NAME_MS / 1000));
-    conn_leave(c);
+/* Lets everyone leave whose timer is in this queue. */
+static void leave_all(const struct loop_timers *timers) {
+    struct loop_timer *t;
+    while ((t = loop_timers_first(timers)) != NULL)
+        conn_leave(conn_of_timer(t)); /* moves it to lingering */
 }
 
-static void on_pause_over(struct timeout *t) {
-    hear(CONN_OF(t, timeout), 0);
-}
-
-static void on_lingered(struct timeout *t) {
-    conn_close(CONN_OF(t, timeout), "closed");
-}
-
-/* Everyone inside is told. Who is still at the door goes without a word. */
-static void say_goodbye(void) {
-    room_notice(&room, compose(&room, "* server is closing\n"));
+/* Tells everyone inside. Those without a name leave without a notice, also those whose name has to
+ * wait: only they pause when all others have left. */
+static void close_room(void) {
+    room_notice(&room, message_printf("* server is closing\n"));
     room.closing = 1;
-    while (room.list.after != &room.list)
-        conn_leave(CONN_OF(room.list.after, member));
-    for (struct timeout *t; (t = timeouts_first(&naming));)
-        conn_leave(CONN_OF(t, timeout));
+    while (room.inside.next != &room.inside)
+        conn_leave(conn_of_member(room.inside.next));
+    leave_all(&naming);
+    leave_all(&pauses);
 }
 
-/* Asked to stop, one tick ago or more: what had come before that has been heard. */
-static void on_tick(struct timeout *t) {
+/* Somebody has asked to stop, one tick ago or more. Input from before that has been heard. */
+static void on_stop_tick(struct loop_timer *t) {
     if (!room.closing)
-        say_goodbye();
-    loop_stopped = !timeouts_first(&linger) || loop_now >= stop_at;
-    timeout_restart(&tick, t);
+        close_room();
+    if (!loop_timers_first(&lingering) || loop_now() >= stop_deadline)
+        stopped = 1;
+    loop_timer_start(&stop_ticks, t);
 }
 
-static void on_signal(struct watcher *w, uint32_t events) {
-    (void)events;
-    loop_watch(w, signal_fd, 0); /* one is enough */
-    loop_accept_no_more();
-    stop_at = loop_now + STOP_MS;
-    timeout_restart(&tick, &look);
+static void on_signal(int number) {
+    (void)number;
+    if (stop_deadline)
+        return; /* one is enough */
+    accept_stop();
+    stop_deadline = loop_now() + STOP_MS;
+    loop_timer_start(&stop_ticks, &stop_timer);
 }
-static struct watcher signals = {.on_event = on_signal};
 
-static void serve(int listener) {
-    loop_open();
-    loop_after_batch = attend;
-    signal_fd = loop_watch_signals(&signals, SIGINT, SIGTERM);
-    timeouts_open(&naming, NAME_MS, on_no_name);
-    timeouts_open(&pauses, PAUSE_MS, on_pause_over);
-    timeouts_open(&linger, LINGER_MS, on_lingered);
-    timeouts_open(&tick, TICK_MS, on_tick);
-    loop_accept(listener, conn_open);
-    announce(listener);
-    loop_run();
-    for (struct timeout *t; (t = timeouts_first(&linger));)
-        conn_close(CONN_OF(t, timeout), "closed: we are to stop");
-    room_close(&room);
-    loop_close();
+static void open_loop(int listener) {
+    if (loop_open() < 0 || loop_signals_open(on_signal) < 0 ||
+        loop_timers_open(&naming, NAME_MS, on_naming_expired) < 0 ||
+        loop_timers_open(&pauses, PAUSE_MS, on_pause_over) < 0 ||
+        loop_timers_open(&lingering, LINGER_MS, on_linger_expired) < 0 ||
+        loop_timers_open(&stop_ticks, STOP_TICK_MS, on_stop_tick) < 0 ||
+        accept_start(listener, conn_open) < 0)
+        die("event loop", errno);
+    loop_catch_signal(SIGINT);
+    loop_catch_signal(SIGTERM);
+    if (!signal_ignored(SIGHUP)) /* a terminal sends it when it is closed */
+        loop_catch_signal(SIGHUP);
+}
+
+/* Serves until everyone has left after a signal, or STOP_MS have passed. */
+static void serve(void) {
+    struct loop_timer *t;
+    while (!stopped) {
+        loop_step();
+        flush_pending();
+    }
+    while ((t = loop_timers_first(&lingering)) != NULL) {
+        struct conn *c = conn_of_timer(t);
+        conn_end(c, "closed: the server stops");
+        conn_close(c);
+    }
+}
+
+/* Returns the exit status for -h (0) and for wrong options (2); or -1: serve. */
+static int parse_options(int argc, char **argv) {
+    int option;
+    while ((option = getopt(argc, argv, "+a:p:m:r:k:t:vh")) != -1) {
+        switch (option) {
+        case 'a': address = optarg; break;
+        case 'p':
+            number_arg(usage, 'p', optarg, 0, 65535);
+            port = optarg;
+            break;
+        case 'm':
+            members_max = (unsigned)number_arg(usage, 'm', optarg, 1, ROOM_MEMBERS_MAX);
+            break;
+        case 'r': rate = (unsigned)number_arg(usage, 'r', optarg, 0, 1000); break;
+        case 'k': history_max = (unsigned)number_arg(usage, 'k', optarg, 0, HISTORY_MAX); break;
+        case 't': vanished_seconds = (int)number_arg(usage, 't', optarg, 3, 3600); break;
+        case 'v': verbose = 1; break;
+        case 'h': return fputs(usage, stdout) < 0;
+        default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
+        }
+    }
+    if (optind < argc)
+        usage_error(usage, "the server takes no arguments but options");
+    return -1;
 }
 
 int main(int argc, char **argv) {
-    const char *address = "127.0.0.1", *port = "9007";
-    unsigned most = 1000, rate = 20, keep = 20;
     char why[WHY_TEXT];
-    for (int option; (option = getopt(argc, argv, "+a:p:m:r:k:vh")) != -1;)
-        switch (option) {
-        case 'a': address = optarg; break;
-        case 'p': number_arg(usage, 'p', optarg, 0, 65535), port = optarg; break;
-        case 'm': most = (unsigned)number_arg(usage, 'm', optarg, 1, PEOPLE_MOST); break;
-        case 'r': rate = (unsigned)number_arg(usage, 'r', optarg, 0, 1000); break;
-        case 'k': keep = (unsigned)number_arg(usage, 'k', optarg, 0, HISTORY_MOST); break;
-        case 'v': verbose = 1; break;
-        case 'h': return fputs(usage, stdout) < 0;
-        default: return fputs(usage, stderr), 2; /* getopt has said what is wrong */
-        }
-    if (optind < argc)
-        usage_error(usage, "the server takes no arguments but options");
+    reset_inherited();
+    log_open();
+    text_set_locale();
+    int status = parse_options(argc, argv);
+    if (status >= 0)
+        return status;
     int listener = listen_on(address, port, why);
     if (listener < 0)
         die(why, errno);
-    room_open(&room, most, keep, rate);
-    serve(listener);
+    room_open(&room, members_max, history_max, rate);
+    open_loop(listener);
+    announce(listener);
+    serve();
+    room_close(&room);
+    loop_end();
     return 0;
 }

@@ -1,0 +1,105 @@
+/* What is new: a line that is too long gets a reply that says so, and a close that delivers it.
+ * Run: ./3-refuse    and in another terminal ./2-lines-client
+ * What breaks it: a client that says nothing, or sends a byte now and then, keeps it for ever. */
+#include "../../util.h"
+
+enum {
+    LINE_LIMIT = 65536,                 /* bytes of a line, its newline included */
+    PAUSE_MS = 100,                     /* before the next accept, when descriptors are used up */
+    OUT_CAPACITY = 2 * LINE_LIMIT + 128 /* the worst case: 65,536 empty lines, and a refusal */
+};
+
+struct conn {
+    int fd;
+    char in[LINE_LIMIT]; /* what has arrived and is not answered: at most one partial line */
+    size_t in_size;
+    char out[OUT_CAPACITY]; /* the replies to one read */
+    size_t out_size;
+    const char *end; /* how the conversation ended; NULL: it goes on */
+};
+
+/* Moves each complete line from c->in to c->out as its reply; keeps the rest at the front of c->in.
+ * Returns 0, or -1 if the line that begins there is too long. */
+static int answer_lines(struct conn *c) {
+    const char *line = c->in;
+    size_t remaining = c->in_size;
+    ssize_t length;
+    while ((length = line_length(line, remaining, LINE_LIMIT)) > 0) {
+        c->out[c->out_size] = '+';
+        memcpy(c->out + c->out_size + 1, line, (size_t)length);
+        c->out_size += 1 + (size_t)length;
+        line += length;
+        remaining -= (size_t)length;
+    }
+    memmove(c->in, line, remaining);
+    c->in_size = remaining;
+    return length < 0 ? -1 : 0;
+}
+
+/* Adds the last reply, "-" and the reason, with which the conversation ends. */
+static void refuse(struct conn *c, const char *reason) {
+    int n = snprintf(c->out + c->out_size, OUT_CAPACITY - c->out_size, "-%s\n", reason);
+    c->out_size += (size_t)n;
+    c->end = reason;
+}
+
+/* Answers what is new: the last n bytes of c->in. */
+static void on_received(struct conn *c, size_t n) {
+    c->in_size += n;
+    if (answer_lines(c) < 0)
+        refuse(c, "line of more than 65536 bytes");
+}
+
+/* Sends c->out, in one call if the kernel has room for it. Returns 0, or -1 with errno. */
+static int send_replies(struct conn *c) {
+    size_t sent = 0;
+    while (send_all(c->fd, c->out, c->out_size, &sent, -1) < 0) {
+        if (errno != EINTR)
+            return -1;
+    }
+    c->out_size = 0;
+    return 0;
+}
+
+/* Serves one client to its end. Returns 0; or -1 with errno if the connection has failed. */
+static int serve(struct conn *c) {
+    while (!c->end) {
+        ssize_t n = recv(c->fd, c->in + c->in_size, sizeof c->in - c->in_size, 0);
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            c->end = "closed";
+        else
+            on_received(c, (size_t)n);
+        if (send_replies(c) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void serve_client(int fd) {
+    static struct conn c; /* too large for the stack */
+    c.fd = fd;
+    c.in_size = 0;
+    c.out_size = 0;
+    c.end = NULL;
+    if (serve(&c) < 0)
+        close(fd);
+    else
+        linger_close(fd);
+}
+
+int main(void) {
+    char why[WHY_TEXT];
+    int listener = listen_on("127.0.0.1", "9003", why);
+    if (listener < 0)
+        die(why, errno);
+    announce(listener);
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        if (fd >= 0)
+            serve_client(fd);
+        else
+            poll(NULL, 0, PAUSE_MS); /* no descriptors or no memory: try again later */
+    }
+}
