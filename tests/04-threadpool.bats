@@ -1,10 +1,18 @@
-# What is 04's own: a pool of workers, a bounded queue before it, a client with many connections.
-# The service is judged by 04-line-service.bats; what any TCP program, and any server of many, has
-# to stand by 04-tcp.bats and 04-many-clients.bats.
+# What only 04 has: a pool of workers with a bounded queue, and a client with many connections.
+# 04-line-service.bats tests the service; 04-tcp.bats and 04-many-clients.bats test what every TCP
+# program, and every server with many clients, has to withstand.
 
 # shellcheck disable=SC2154 # run --separate-stderr sets stderr and stderr_lines
 CHAPTER=04-threadpool
 load helpers/common
+
+setup_file() {
+  ahead one_more_waits_for_a_worker client_survives_sigpipe silent_only_for_the_idle_time \
+    silent_queue_does_not_hold_it_up queue_gets_its_replies says_why_it_is_refused \
+    says_that_it_was_idle
+  in_turn no_memory_at_the_start full_queue_is_answered_at_sigterm full_queue_costs_no_memory \
+    thread_sanitizer_finds_nothing
+}
 
 threads() {
   set -- "/proc/$SERVER_PID/task"/*
@@ -15,25 +23,25 @@ has_threads() {
   (($(threads) == $1))
 }
 
-# has_fds MIN [MAX]: so many descriptors of the server are open.
+# has_fds MIN [MAX]: whether the server has from MIN to MAX open descriptors.
 has_fds() {
   local n
   n=$(fds "$SERVER_PID")
   ((n >= $1 && n <= ${2:-n}))
 }
 
-# replies NAME: how often that peer was told "+hello".
+# replies NAME: how often that peer has received "+hello".
 replies() {
   grep -cx +hello "$T/$1.out" || true
 }
 
-# occupy N: so many clients that say nothing, until the file $T/go is there.
+# occupy N: starts N clients that stay silent until the file $T/go exists.
 occupy() {
   NAME=silent start_peer -t 60 -n "$1" "$PORT" ready:"$T/here" until:"$T/go"
   wait_for 5 test -e "$T/here"
 }
 
-# start_fails STATUS LINE: it ends before it serves, and says that line (a regular expression).
+# start_fails STATUS LINE: the server ends before it serves, and prints LINE (a regular expression).
 start_fails() {
   local status=0
   PORT=0 timeout 10 bash -c "exec $SERVER -p 0" >"$T/fails.out" 2>"$T/fails.err" || status=$?
@@ -42,7 +50,7 @@ start_fails() {
   [[ ! -s $T/fails.out ]]
 }
 
-# burst N: N times ten clients at once, each with ten lines.
+# burst N: N times, ten clients come at once, and each sends ten lines.
 burst() {
   "$PEER" -t 60 -r "$1" -n 10 "$PORT" lines:10 half-close lines-back:10 eof
 }
@@ -50,7 +58,7 @@ burst() {
 # ---- workers ----
 
 # bats test_tags=kit
-@test "-w N starts N workers, and one thread more that accepts, and one for signals" {
+@test "-w N starts N workers, one thread that accepts, and one that waits for signals" {
   local n
   for n in 1 3 20; do
     NAME=server$n start_server -w "$n"
@@ -59,8 +67,7 @@ burst() {
   done
 }
 
-# bats test_tags=kit
-@test "N silent clients take N workers; one more waits, and is served as soon as one has gone" {
+one_more_waits_for_a_worker() {
   start_server -w 3
   start_peer "$PORT" ready:"$T/first" until:"$T/gone"
   wait_for 5 test -e "$T/first"
@@ -75,7 +82,11 @@ burst() {
 }
 
 # bats test_tags=kit
-@test "a silent client has its worker only for the idle time" {
+@test "N silent clients occupy N workers; one more client waits, and is served once one leaves" {
+  seen one_more_waits_for_a_worker
+}
+
+silent_only_for_the_idle_time() {
   start_server -w 2 -i 1
   occupy 2
   NAME=waiting start_peer "$PORT" send:'hello\n' line closed:3000
@@ -83,8 +94,13 @@ burst() {
   (($(replies waiting) == 1))
 }
 
-# A worker that leaves because it was woken in vain is missed by nobody until there is none:
-# pthread_cond_wait(3p). The delays let several wake up for one client.
+# bats test_tags=kit
+@test "a silent client keeps its worker for the idle timeout and no longer" {
+  seen silent_only_for_the_idle_time
+}
+
+# Nobody notices a worker that ends because it was woken in vain, until none is left:
+# pthread_cond_wait(3p). The delays make several workers wake up for one client.
 @test "bursts of ten clients on four workers: all are answered, and no worker is lost" {
   FAULT_ENV='FAULT_DELAY=pthread_mutex_lock:100,pthread_cond_wait:300' start_server -w 4 -q 2
   burst 40
@@ -92,20 +108,26 @@ burst() {
   assert_serving
 }
 
-# Built with ThreadSanitizer here, which some kernels let run only at fixed addresses: setarch(8).
-# Nobody else sees a race that has not gone wrong yet.
-# bats test_tags=heavy
-@test "ThreadSanitizer finds nothing: bursts, a full queue, SIGTERM under load; nor in the client" {
+# The test builds the programs with ThreadSanitizer: nothing else sees a race that has not gone
+# wrong yet. On some kernels it runs only at fixed addresses: setarch(8).
+thread_sanitizer_finds_nothing() {
   [[ -z ${SAN-} && -z $GUEST ]] || skip 'another build is being tested'
   local name fixed=(setarch "$(uname -m)" -R) flags=(-std=c11 -O1 -g -fsanitize=thread -pthread)
-  echo 'int main(void) { return 0; }' >"$T/none.c"
-  "${CC:-cc}" "${flags[@]}" "$T/none.c" -o "$T/none" || skip 'the compiler has no ThreadSanitizer'
+  local parts=()
+  own_programs
+  echo 'int main(void) { return 0; }' >"$PROGRAM_DIR/none.c"
+  "${CC:-cc}" "${flags[@]}" "$PROGRAM_DIR/none.c" -o "$PROGRAM_DIR/none" ||
+    skip 'the compiler has no ThreadSanitizer'
   "${fixed[@]}" true || fixed=()
-  "${fixed[@]}" "$T/none" || skip 'ThreadSanitizer does not run on this system'
-  for name in server client; do
-    "${CC:-cc}" "${flags[@]}" "$SOURCES/$name.c" -o "$T/$name"
+  "${fixed[@]}" "$PROGRAM_DIR/none" || skip 'ThreadSanitizer does not run on this system'
+  for name in "$SOURCES"/*.c; do
+    [[ $name == */@(server|client).c ]] || parts+=("$name")
   done
-  START_WITHIN=10 STOP_WITHIN=10 SERVER="${fixed[*]} $T/server" CLIENT="${fixed[*]} $T/client"
+  for name in server client; do
+    "${CC:-cc}" "${flags[@]}" "$SOURCES/$name.c" "${parts[@]}" -o "$PROGRAM_DIR/$name"
+  done
+  START_WITHIN=10 STOP_WITHIN=10 SERVER="${fixed[*]} ${PROGRAM_DIR@Q}/server"
+  CLIENT="${fixed[*]} ${PROGRAM_DIR@Q}/client"
   start_server -w 4 -q 2
   burst 20
   run -0 --separate-stderr client -c 20 hello 'two words'
@@ -116,12 +138,17 @@ burst() {
   assert_equal "$(<"$T/server.err")" ''
 }
 
+# bats test_tags=heavy
+@test "ThreadSanitizer finds nothing in bursts, a full queue, SIGTERM under load, or the client" {
+  seen thread_sanitizer_finds_nothing
+}
+
 # ---- the queue ----
 
-# listen(2): who is not accepted waits in the kernel's backlog. Seven descriptors: five clients in
-# the queue, one in the acceptor's hands, one that a worker serves.
-# bats test_tags=kit
-@test "the queue is full: 500 clients wait, none is refused, and no memory is taken for them" {
+# listen(2): clients that are not accepted wait in the kernel's backlog. Seven descriptors: five
+# clients in the queue, one that the acceptor holds, and one that a worker serves.
+full_queue_costs_no_memory() {
+  need_descriptors 600
   local before memory
   start_server -w 1 -q 5
   before=$(fds "$SERVER_PID")
@@ -141,9 +168,13 @@ burst() {
   assert_serving
 }
 
-# The acceptor waits for a place in the queue while the signal comes.
 # bats test_tags=kit
-@test "SIGTERM while the queue is full: who was accepted is answered; exit 0 within 2 s" {
+@test "the queue is full: 500 clients wait, none is refused, and the server's memory stays small" {
+  seen full_queue_costs_no_memory
+}
+
+# The acceptor waits for a place in the queue when the signal comes.
+full_queue_is_answered_at_sigterm() {
   local before name
   start_server -w 2 -q 3
   before=$(fds "$SERVER_PID")
@@ -162,9 +193,13 @@ burst() {
   done
 }
 
-# Their workers wait in vain for more from them, each for a while, and the time to stop is short.
 # bats test_tags=kit
-@test "SIGTERM: the many that are in the queue get their replies, though none of them leaves" {
+@test "SIGTERM while the queue is full: accepted clients are answered; exit 0 within 2 s" {
+  seen full_queue_is_answered_at_sigterm
+}
+
+# A worker could wait in vain for more from each of them, and the time to stop is short.
+queue_gets_its_replies() {
   local before
   start_server -w 2
   before=$(fds "$SERVER_PID")
@@ -176,18 +211,22 @@ burst() {
   (($(replies peer) == 18)) || complain "$(replies peer) of 18"
 }
 
+# bats test_tags=kit
+@test "SIGTERM: many clients in the queue get their replies, though none of them leaves" {
+  seen queue_gets_its_replies
+}
+
 # getrlimit(2): the soft limit, which is often 1,024, may be raised to the hard one.
 # bats test_tags=kit
-@test "more workers than the soft limit of descriptors has clients: it is raised" {
-  (($(ulimit -Hn) >= 400)) || skip 'this user may not have so many descriptors'
+@test "more workers than the soft limit allows descriptors: the server raises the limit" {
+  need_descriptors 400
   ulimit -Sn 100
   start_server -w 300
   "$PEER" -n 200 "$PORT" send:'hello\n' line >"$T/replies"
   (($(grep -cx +hello "$T/replies") == 200))
 }
 
-# bats test_tags=kit
-@test "SIGTERM: silent workers' clients and a long queue of silent clients do not hold it up" {
+silent_queue_does_not_hold_it_up() {
   start_server -w 2 -q 100
   start_peer -n 80 "$PORT" ready:"$T/here" silent
   wait_for 5 test -e "$T/here"
@@ -195,13 +234,18 @@ burst() {
   stop_server
 }
 
+# bats test_tags=kit
+@test "SIGTERM: silent clients, served or in a long queue, do not delay the exit" {
+  seen silent_queue_does_not_hold_it_up
+}
+
 # ---- threads and memory run out ----
 
 # pthread_create(3), EAGAIN: "the system-imposed limit on the number of threads". getrlimit(2),
-# RLIMIT_NPROC: it counts a user's processes and threads, but not root's; so root becomes somebody
-# of whom there is nobody yet, and keeps the right to read this directory (capabilities(7)).
+# RLIMIT_NPROC: it counts a user's processes and threads, but not root's. So root becomes a user
+# without processes, and keeps the right to read this directory (capabilities(7)).
 # bats test_tags=kit
-@test "a limit of threads: the server says how many workers it has, and serves with them" {
+@test "a limit of threads: the server reports how many workers it has, and serves with these" {
   need prlimit setpriv
   ((EUID == 0)) || skip 'only root can become a user of whom no process runs'
   [[ -z ${SAN-} ]] || skip 'a sanitizer has threads of its own'
@@ -220,7 +264,7 @@ burst() {
 }
 
 # bats test_tags=kit
-@test "pthread_create fails: with fewer workers, or with none not at all" {
+@test "pthread_create fails: the server starts with fewer workers, or exits if it has none" {
   [[ ${SAN-} != *thread* ]] || skip 'ThreadSanitizer starts a thread of its own'
   local kit=$SERVER
   FAULT_ENV='FAULT_FAIL=pthread_create:EAGAIN:@5' start_server
@@ -229,15 +273,14 @@ burst() {
   has_threads 5
   burst 3
   assert_serving
-  SERVER="${SHIM_ENV[*]} FAULT_FAIL=pthread_create:EAGAIN:@1 $kit"
+  SERVER="${SHIM_ENV[*]@Q} FAULT_FAIL=pthread_create:EAGAIN:@1 $kit"
   start_fails 1 'server: cannot start the acceptor: .* \(EAGAIN\)'
-  SERVER="${SHIM_ENV[*]} FAULT_FAIL=pthread_create:EAGAIN:@2 $kit"
+  SERVER="${SHIM_ENV[*]@Q} FAULT_FAIL=pthread_create:EAGAIN:@2 $kit"
   start_fails 1 'server: cannot start a worker: .* \(EAGAIN\)'
 }
 
-# Each allocation in turn, until there was no further one: it says so and gives up, or it serves.
-# bats test_tags=kit,heavy
-@test "no memory at the start: it says so, and gives up or serves with fewer workers" {
+# Each allocation fails in turn, up to the last one: the server says so and exits, or it serves.
+no_memory_at_the_start() {
   [[ -z ${SAN-} ]] || skip 'a sanitizer allocates, too'
   local k served=0 few=0
   for k in {1..60}; do
@@ -257,10 +300,15 @@ burst() {
   ((served > 0 && few >= 2 && k < 60))
 }
 
+# bats test_tags=kit,heavy
+@test "no memory at the start: the server says so, and exits or serves with fewer workers" {
+  seen no_memory_at_the_start
+}
+
 # ---- the client ----
 
 # gives_up WHY VERB…: two connections of a client each send a line to a server that does these
-# verbs. It exits 1, not 141 (death by SIGPIPE), and says why.
+# verbs. The client exits 1, not 141 (ended by SIGPIPE), and says why.
 gives_up() {
   local why=$1
   shift
@@ -270,7 +318,7 @@ gives_up() {
 }
 
 # bats test_tags=kit
-@test "client: -c N sends each message over each of N connections, and counts" {
+@test "client: -c N sends each message over each of N connections, and prints the totals" {
   start_server
   run -0 --separate-stderr client -c 30 hello 'two words'
   assert_equal "$stderr" '30 connections, 60 replies, 0 failures'
@@ -278,24 +326,24 @@ gives_up() {
     $'30 +hello \n30 +two words'
 }
 
-# pthread_barrier_wait(3p): they begin when all are connected. Nobody serves the second one before
-# the first has had its turn.
+# pthread_barrier_wait(3p): they begin when all are connected. The fake server serves no second one
+# before the first one's line has come.
 # bats test_tags=kit
-@test "client: its connections are open at the same time" {
+@test "client: all of its connections are open at the same time" {
   start_fake -n 20 -- line send:'+hello\n' drain
   run -0 --separate-stderr client -c 20 hello
   assert_equal "${#lines[@]}" 20
 }
 
 # bats test_tags=kit
-@test "client: a message with newlines is as many lines, each with its reply" {
+@test "client: a message with newlines is several lines, and each gets its reply" {
   start_server
   run -0 --separate-stderr client -c 2 $'one\ntwo\n'
   assert_equal "$stderr" '2 connections, 6 replies, 0 failures'
 }
 
 # bats test_tags=kit
-@test "client: a reply that does not fit its line, or is one too many: exit 1" {
+@test "client: a reply that does not match its line, or one reply too many: exit 1" {
   local reply
   for reply in '+other\n' '+hell\n' '+hello more\n' 'hello\n' '\n' '+\n'; do
     gives_up 'does not fit' line send:"$reply" drain
@@ -304,34 +352,58 @@ gives_up() {
   gives_up 'more than one reply' line fill:70000 drain
 }
 
-# bats test_tags=kit
-@test "client: refused: the server's words, exit 1" {
+says_why_it_is_refused() {
   gives_up 'no more today' line send:'+hello\n' line send:'-no more today\n' drain
   (($(grep -cx +hello <<<"$output") == 2))
   gives_up 'no more today' send:'-no more today\n' close
-  start_server -i 1
-  run -1 --separate-stderr client < <(echo one && sleep 1.5 && echo two) # typed too late
-  assert_output +one
-  [[ $stderr == client:*idle* ]]
+}
+
+# The second line is typed when the server has already given up waiting for it.
+says_that_it_was_idle() {
+  start_server -v -i $((2 * PATIENCE))
+  mkfifo "$T/keyboard"
+  start_tool client bash -c "exec timeout 20 $CLIENT -p $PORT <\"\$0\"" "$T/keyboard"
+  exec 9>"$T/keyboard"
+  echo one >&9
+  wait_for 5 grep -q idle "$T/server.err"
+  echo two >&9
+  tool_ends client 1
+  assert_equal "$(<"$T/client.out")" +one
+  grep -q '^client: .*idle' "$T/client.err"
 }
 
 # bats test_tags=kit
-@test "client: the server closes or resets too early: exit 1 and the reason; the others go on" {
+@test "client: refused: it shows the server's message and exits 1" {
+  seen says_why_it_is_refused
+}
+
+# bats test_tags=kit
+@test "client: closed for being idle: it shows the server's message and exits 1" {
+  seen says_that_it_was_idle
+}
+
+# bats test_tags=kit
+@test "client: the server closes or resets too early: the reason, exit 1; the others continue" {
   gives_up 'closed without a reply' line close
   gives_up 'closed without a reply' line send:'+hel' close
   gives_up ECONNRESET line reset
   assert_equal "${stderr_lines[-1]}" '2 connections, 0 replies, 2 failures'
 }
 
-# send(2), EPIPE: it writes after the server's FIN and reset. Exit status 141 would be that death.
+# send(2), EPIPE: it writes after the server's FIN and reset. Exit status 141 would be SIGPIPE.
+client_survives_sigpipe() {
+  FAULT_ENV=FAULT_DELAY=send:$((1000000 * PATIENCE)) gives_up closed \
+    sleep:$((300 * PATIENCE)) half-close sleep:50 reset
+}
+
 # bats test_tags=kit
-@test "client: it does not die by SIGPIPE" {
-  FAULT_ENV=FAULT_DELAY=send:400000 gives_up closed sleep:100 half-close sleep:50 reset
+@test "client: SIGPIPE does not end it" {
+  seen client_survives_sigpipe
 }
 
 # getrlimit(2): descriptors run out at the twentieth connection or so; the others are served.
 # bats test_tags=kit
-@test "client: connections that cannot be opened are said and counted, the others go on" {
+@test "client: connections that cannot be opened are reported and counted; the others continue" {
   need prlimit
   start_server
   CLIENT="prlimit --nofile=24 $CLIENT"
@@ -341,7 +413,7 @@ gives_up() {
   ((BASH_REMATCH[1] > 10 && BASH_REMATCH[2] > 10 && BASH_REMATCH[1] + BASH_REMATCH[2] == 40))
 }
 
-@test "client: short writes and EINTR in every call: each reply is the right one" {
+@test "client: short writes and EINTR in every call: each line gets its own reply" {
   start_server
   FAULT_ENV="FAULT_SHORT=3 FAULT_REPORT=$T/report \
     FAULT_FAIL=connect:EINTR:2,send:EINTR:2,recv:EINTR:2,poll:EINTR:2" \
@@ -353,9 +425,9 @@ gives_up() {
 
 # ---- other clients ----
 
-# Of the Python articles: a pool of five threads, five long connections, and Ctrl-C, which ends the
-# server in order.
-@test "five clients in Python talk to a pool of five; Ctrl-C ends it in order" {
+# From the articles on Python: a pool of five threads, five long connections, and Ctrl-C, which ends
+# the server cleanly.
+@test "five Python clients talk to a pool of five workers; Ctrl-C ends it cleanly" {
   need python3
   start_server -w 5
   run -0 timeout 10 python3 -c 'if True:
@@ -380,7 +452,7 @@ gives_up() {
 # ---- usage ----
 
 # bats test_tags=kit
-@test "a number that is none, or out of range: usage, exit 2" {
+@test "an option that is not a number, or out of range: usage on stderr, exit 2" {
   local bad option
   PORT=9
   for option in w q i; do

@@ -1,26 +1,33 @@
-# What is 05's own: one thread that serves whoever is ready, the size of an fd_set, a client that
-# watches the keyboard and the server at once. The service is judged by 05-line-service.bats; what
-# any TCP program, and any server of many, has to stand by 05-tcp.bats and 05-many-clients.bats.
+# What only 05 has: one thread that serves every client that is ready, the size of an fd_set, and a
+# client that watches the keyboard and the server at once. 05-line-service.bats tests the service;
+# 05-tcp.bats and 05-many-clients.bats test what every TCP program, and every server with many
+# clients, has to withstand.
 
 # shellcheck disable=SC2154 # run --separate-stderr sets stderr and stderr_lines
 CHAPTER=05-select
 load helpers/common
 
 FD_SETSIZE=1024 # select(2)
-SPARE=16        # of these, for those who get a refusal
+SPARE=16        # of these, for clients that get a refusal
+
+setup_file() {
+  ahead those_beyond_an_fd_set_are_told client_survives_sigpipe refused_before_it_has_sent \
+    says_that_it_was_idle
+  in_turn client_gets_32_mb_back
+}
 
 # happened CALL FIELD: how often, by the report that the fault shim writes when the server ends.
 happened() {
   sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$T/report" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# make_lines BYTES: so many in $T/sent, as lines of 8, and in $T/expected the reply to them.
+# make_lines BYTES: writes them to $T/sent, as lines of 8, and the replies to $T/expected.
 make_lines() {
   seq 1000000 $((1000000 + $1 / 8 - 1)) >"$T/sent"
   sed 's/^/+/' "$T/sent" >"$T/expected"
 }
 
-# lines_of NAME LINE: how many of them that peer has received.
+# lines_of NAME LINE: how often that peer has received LINE.
 lines_of() {
   grep -cx -- "$2" "$T/$1.out" || true
 }
@@ -29,9 +36,8 @@ lines_of() {
 
 # select(2), BUGS: FD_SET with a descriptor that does not fit writes where it should not. Fortified
 # code aborts, AddressSanitizer reports, other code goes wrong later.
-# bats test_tags=kit
-@test "1,100 clients: those that fit an fd_set are served, the others are told: too many clients" {
-  (($(ulimit -Hn) >= FD_SETSIZE + 100)) || skip "this user may not have so many descriptors"
+those_beyond_an_fd_set_are_told() {
+  need_descriptors $((FD_SETSIZE + 100))
   local fit
   start_server
   fit=$((FD_SETSIZE - SPARE - $(fds "$SERVER_PID")))
@@ -52,11 +58,16 @@ lines_of() {
   assert_serving
 }
 
-# Its descriptors are few, but it may have more: setrlimit(2). Where not, clients wait: 05-tcp.bats.
 # bats test_tags=kit
-@test "a soft limit of 24 descriptors is raised: 100 clients at once are served" {
+@test "1,100 clients: those that fit into an fd_set are served, the others get a refusal" {
+  seen those_beyond_an_fd_set_are_told
+}
+
+# It starts with few descriptors and may raise that: setrlimit(2). If not, clients wait: 05-tcp.bats
+# bats test_tags=kit
+@test "a soft limit of 24 descriptors: the server raises it, and serves 100 clients at once" {
   need prlimit
-  (($(ulimit -Hn) >= 200)) || skip "this user may not have so many descriptors"
+  need_descriptors 200
   SERVER="prlimit --nofile=24: $SERVER"
   start_server
   "$PEER" -n 100 "$PORT" lines:10 lines-back:10 send:'hello\n' line >"$T/replies"
@@ -65,8 +76,8 @@ lines_of() {
 
 # It inherits 1,024 open descriptors, so that its own do not fit.
 # bats test_tags=kit
-@test "a listening socket that does not fit an fd_set: it says so, exit 1" {
-  (($(ulimit -Hn) >= FD_SETSIZE + 8)) || skip "this user may not have so many descriptors"
+@test "a listening socket that does not fit into an fd_set: the server says so, exit 1" {
+  need_descriptors $((FD_SETSIZE + 8))
   local opened
   opened=$(printf 'exec %d</dev/null; ' {3..1023})
   # LeakSanitizer needs descriptors, of which there are none left.
@@ -77,8 +88,8 @@ lines_of() {
 
 # ---- faults at every call ----
 
-# "Ready" is a hint: select(2), BUGS. What then fails with EAGAIN is tried again later.
-@test "EINTR, and EAGAIN from ready sockets, at every call; short writes: every line is answered" {
+# "Ready" is a hint: select(2), BUGS. A call that then fails with EAGAIN is repeated later.
+@test "EINTR, EAGAIN from ready sockets, and short writes at every call: every line is answered" {
   local call
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=50 FAULT_FAIL=select:EINTR:3,accept:EAGAIN:2,\
 accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_server
@@ -94,28 +105,33 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
   (($(happened send shortened) > 1000))
 }
 
-# malloc(3), ENOMEM: for a new connection, for a line begun, for a reply that has to wait.
+# malloc(3), ENOMEM: for a new connection, for a partial line, for a reply that has to wait. If a
+# connection makes exactly K calls, the same one fails in each: hence four values of K.
 # bats test_tags=kit,heavy
-@test "every fifth malloc fails: that connection is closed, the others and the server go on" {
+@test "every Kth malloc fails: that connection is closed; the others and the server continue" {
   [[ -z ${SAN-} ]] || skip 'a sanitizer has a malloc of its own'
-  local i good=0
-  FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=5 FAULT_FAIL=malloc:ENOMEM:5" start_server
-  for i in {1..60}; do
-    run "$PEER" -t 5 "$PORT" send:'hello\nhalf' line send:' a line\n' line half-close eof
-    ((status == 0)) || continue
-    assert_output $'+hello\n+half a line'
-    good=$((good + 1))
+  local i k good=0
+  for k in 3 5 7 11; do
+    NAME=server$k
+    FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=5 FAULT_AFTER=listen \
+FAULT_FAIL=malloc:ENOMEM:$k" start_server
+    for i in {1..15}; do
+      run "$PEER" -t 5 "$PORT" send:'hello\nhalf' line send:' a line\n' line half-close eof
+      ((status == 0)) || continue
+      assert_output $'+hello\n+half a line'
+      good=$((good + 1))
+    done
+    stop_server
   done
-  ((good > 0 && good < 60))
-  stop_server
-  (($(happened malloc failed) > 20))
+  ((good > 0 && good < 60)) || complain "$good of 60"
+  (($(happened malloc failed) > 10))
 }
 
 # ---- other clients ----
 
-# Of the Python articles: setblocking(0), where a call raises BlockingIOError, does not wait, and
-# select with three sets; what is to be sent waits until the socket is writable.
-@test "a Python program with five non-blocking sockets and select talks to it" {
+# From the articles on Python: setblocking(0), after which a call raises BlockingIOError instead of
+# waiting, and select with three sets; messages wait until the socket is writable.
+@test "a Python client with five non-blocking sockets and select gets its replies" {
   need python3
   start_server
   run -0 timeout 10 python3 -c 'if True:
@@ -151,15 +167,15 @@ accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_serv
 
 # ---- the client ----
 
-# typing COMMAND…: a client in the background, to whose keyboard descriptor 9 leads.
+# typing COMMAND…: starts a client in the background; descriptor 9 is its keyboard.
 typing() {
   mkfifo "$T/keyboard"
   start_tool client bash -c "exec timeout 20 $CLIENT -p $PORT <\"\$0\"" "$T/keyboard"
   exec 9>"$T/keyboard"
 }
 
-# gives_up WHY VERB…: a client sends two lines to a server that does these verbs. It exits 1, no 141
-# (death by SIGPIPE), and says why.
+# gives_up WHY VERB…: a client sends two lines to a server that does these verbs. It exits 1, not
+# 141 (ended by SIGPIPE), and says why.
 gives_up() {
   local why=$1
   shift
@@ -169,7 +185,7 @@ gives_up() {
 }
 
 # bats test_tags=kit
-@test "client: what the server says is shown at once, though nobody types" {
+@test "client: it shows at once what the server says, though nobody types" {
   start_fake -- line send:'+one\n' until:"$T/go" send:'+unasked\n' drain
   typing
   echo one >&9
@@ -179,30 +195,31 @@ gives_up() {
 }
 
 # bats test_tags=kit
-@test "client: that the server ends is noticed at once, though nobody types: exit 1" {
+@test "client: it notices at once that the server closes, though nobody types: exit 1" {
   start_fake -- line send:'+one\n' close
   typing
   echo one >&9
-  wait_for 5 not running "$TOOL_PID"
-  run -1 wait "$TOOL_PID"
+  tool_ends client 1
   assert_equal "$(<"$T/client.out")" +one
   grep -q '^client: the server closed' "$T/client.err"
 }
 
-# bats test_tags=kit
-@test "client: refused for being idle while nobody types: the server's words, exit 1" {
+says_that_it_was_idle() {
   start_server -i 1
   typing
-  printf 'half a line' >&9
-  wait_for 5 not running "$TOOL_PID"
-  run -1 wait "$TOOL_PID"
+  tool_ends client 1
   grep -qx -- '-idle for too long' "$T/client.err"
   [[ ! -s $T/client.out ]]
 }
 
-# A pipe delivers what has been written so far, a terminal may do so too.
 # bats test_tags=kit
-@test "client: exit in two pieces is not sent; what begins like it is" {
+@test "client: closed for being idle while nobody types: it shows the server's message, exit 1" {
+  seen says_that_it_was_idle
+}
+
+# A pipe delivers what has been written so far; a terminal may do so, too.
+# bats test_tags=kit
+@test "client: exit typed in two pieces ends it; a line that only begins like it is sent" {
   start_fake -- line send:'+exits\n' eof
   typing
   printf ex >&9
@@ -220,7 +237,7 @@ gives_up() {
 }
 
 # bats test_tags=kit
-@test "client: a line in pieces is sent when it is complete, or at the end of the input" {
+@test "client: a line in pieces is sent when it is complete or the input ends" {
   start_server
   typing
   printf 'hel' >&9
@@ -232,9 +249,9 @@ gives_up() {
   assert_equal "$(<"$T/client.out")" $'+hello\n+no newline'
 }
 
-# script(1) gives it a terminal. The prompt comes when all that was asked is answered.
+# script(1) gives it a terminal. The prompt comes when every line has its reply.
 # bats test_tags=kit
-@test "client: a prompt for each line on a terminal" {
+@test "client: on a terminal it shows a prompt for each line" {
   need script
   start_server
   (
@@ -247,10 +264,9 @@ gives_up() {
   (($(grep -o '> ' "$T/screen" | wc -l) == 3))
 }
 
-# A client that sends all before it reads stops for ever as soon as the buffers of both kernels are
-# full of what nobody reads. ulimit(1): it has no room for the whole file either.
-# bats test_tags=heavy
-@test "client: 32 MB through stdin come back byte for byte, with little memory" {
+# A client that sends all before it reads waits for ever as soon as the buffers of both kernels are
+# full of bytes that nobody reads. ulimit(1): it has no memory for the whole file either.
+client_gets_32_mb_back() {
   start_server
   make_lines 32000000
   (
@@ -260,8 +276,13 @@ gives_up() {
   same_bytes "$T/expected" "$T/received"
 }
 
+# bats test_tags=heavy
+@test "client: 32 MB from stdin come back byte for byte, and its memory stays small" {
+  seen client_gets_32_mb_back
+}
+
 # bats test_tags=kit
-@test "client: a line of 65,536 bytes is answered; a longer one refused, after the replies" {
+@test "client: a line of 65,536 bytes is answered; a longer one is refused after the replies" {
   start_server
   printf '%065535d\n' 7 >"$T/sent"
   sed 's/^/+/' "$T/sent" >"$T/expected"
@@ -275,7 +296,7 @@ gives_up() {
 }
 
 # bats test_tags=kit
-@test "client: refused, left or reset before all is answered: exit 1 and the reason" {
+@test "client: refused, closed or reset before all is answered: it says why and exits 1" {
   gives_up refused line send:'-no more today\n' drain
   [[ $stderr == *'-no more today'* ]]
   refute_output
@@ -288,12 +309,29 @@ gives_up() {
 }
 
 # send(2), EPIPE: it writes after the server's FIN and reset.
-# bats test_tags=kit
-@test "client: it does not die by SIGPIPE" {
-  FAULT_ENV=FAULT_DELAY=send:400000 gives_up '' sleep:100 half-close sleep:50 reset
+client_survives_sigpipe() {
+  FAULT_ENV=FAULT_DELAY=send:$((1000000 * PATIENCE)) gives_up '' \
+    sleep:$((300 * PATIENCE)) half-close sleep:50 reset
 }
 
-@test "client: writes of 7 bytes, EINTR and EAGAIN in every call: no byte lost or doubled" {
+# bats test_tags=kit
+@test "client: SIGPIPE does not end it" {
+  seen client_survives_sigpipe
+}
+
+# The refusal, and a reset behind it, arrive while the client is about to send.
+refused_before_it_has_sent() {
+  FAULT_ENV=FAULT_DELAY=send:$((600000 * PATIENCE)) gives_up 'the server refused' \
+    send:'-no more today\n' sleep:$((200 * PATIENCE)) reset
+  [[ $stderr == *$'\n''-no more today'* || $stderr == '-no more today'* ]]
+}
+
+# bats test_tags=kit
+@test "client: refused and reset before it sends anything: it shows the server's message, exit 1" {
+  seen refused_before_it_has_sent
+}
+
+@test "client: 7-byte writes, EINTR and EAGAIN at every call: no byte is lost or doubled" {
   start_server
   make_lines 80000
   FAULT_ENV="FAULT_SHORT=7 FAULT_REPORT=$T/report FAULT_FAIL=connect:EINTR:@1,select:EINTR:2,\
@@ -306,7 +344,7 @@ recv:EINTR:2,recv:EAGAIN:3,send:EINTR:3,send:EAGAIN:4" client <"$T/sent" >"$T/re
 # ---- usage ----
 
 # bats test_tags=kit
-@test "a number that is none, or out of range: usage, exit 2" {
+@test "an option that is not a number, or out of range: usage on stderr, exit 2" {
   local bad
   for bad in 0 86401 x '' -1; do
     run -2 timeout 5 bash -c "$SERVER \"\$@\"" server -i "$bad"

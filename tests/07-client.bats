@@ -10,14 +10,32 @@ load helpers/common
 WELCOME='+welcome ann, here: ann, bob\n'
 BYE='+bye\n'
 
+setup_file() {
+  ahead waits_for_a_server_that_does_not_read lines_beyond_the_burst_arrive \
+    gives_up_waiting_for_goodbye
+  in_turn refused_name_is_shown lines_are_edited four_clients_talk
+}
+
 setup() {
   trace_tests_only
   unset NO_COLOR
 }
 
+# end_terminal: and what runs on it. The hang-up of a terminal is a SIGCONT, too (setpgid(2)), which
+# takes back the SIGSTOP of a LeakSanitizer at work, and that waits for it for ever.
+end_terminal() {
+  local pane
+  if [[ ${SAN-} ]]; then
+    for pane in $(tm list-panes -aF '#{pane_pid}' 2>/dev/null); do
+      kill -KILL -- "-$pane" 2>/dev/null
+    done
+  fi
+  tm kill-server 2>/dev/null
+}
+
 teardown() {
   exec 9>&-
-  [[ ! -e $T/screen ]] || tm kill-server 2>/dev/null || true
+  [[ ! -e $T/screen ]] || end_terminal || true
   common_teardown
 }
 
@@ -48,7 +66,7 @@ gives_up() {
   [[ $stderr =~ ^client:\ $why$ ]] || complain "not '$why': $stderr"
 }
 
-@test "-h: the usage on stdout; a bad option, port or name: one line and the usage, status 2" {
+@test "-h prints the usage on stdout; a bad option, port or name: one line and the usage, exit 2" {
   local bad PORT=9
   run -0 --separate-stderr client -h
   [[ $output == 'usage: client '* && ! $stderr ]]
@@ -64,7 +82,7 @@ gives_up() {
 }
 
 # connect(2), ECONNREFUSED.
-@test "nobody listens: it says so, status 1" {
+@test "when nobody listens it says so and exits 1" {
   start_fake -- eof
   kill "$FAKE_PID"
   wait_for 5 not running "$FAKE_PID"
@@ -73,7 +91,7 @@ gives_up() {
 }
 
 # Not even what no terminal should be shown is changed: a pipe is for programs.
-@test "plain lines in, and exactly the server's lines out; the end of input is /quit, status 0" {
+@test "in a pipe it prints exactly the server's lines; the end of the input means /quit, exit 0" {
   local text='(earlier) bob: \xff\x1b[31m\r\nbob: \0 NUL\n\n* bob left'
   start_fake -- line send:"$WELCOME$text\n" line line line send:"$BYE"'no newline' close
   printf 'one\n二' | client -n ann >"$T/out"
@@ -82,7 +100,7 @@ gives_up() {
   said ann one 二 /quit
 }
 
-@test "messages as arguments: each is sent, then /quit; what comes is printed; status 0" {
+@test "each message given as an argument is sent, then /quit; replies are printed; exit 0" {
   start_fake -- line send:"$WELCOME" line line line line line send:"bob: hi\n$BYE" close
   run -0 --separate-stderr client -n ann one 'two words' $'three\nfour'
   assert_output $'+welcome ann, here: ann, bob\nbob: hi\n+bye'
@@ -91,7 +109,7 @@ gives_up() {
   assert_equal "$(tail -n +2 "$T/fake.out")" $'ann\none\ntwo words\nthree\nfour\n/quit'
 }
 
-@test "what the server says is shown at once, though nobody types" {
+@test "what the server says is shown at once, although nobody types" {
   start_fake -- line send:"$WELCOME" until:"$T/go" send:'bob: hi\n' drain
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
@@ -100,7 +118,7 @@ gives_up() {
 }
 
 # getlogin(3) asks who owns the terminal, getpwuid(3) who owns the process.
-@test "without -n the name is that of the user" {
+@test "without -n it uses the user's login name" {
   start_fake -- line send:"$WELCOME" line send:"$BYE" close
   run -0 client </dev/null
   NAME=fake finish_peer
@@ -108,13 +126,13 @@ gives_up() {
   [[ ${lines[0]} == "$(id -un)" || ${lines[0]} == "$(logname 2>/dev/null)" ]]
 }
 
-@test "no line is sent before the name was taken, or it could become the name" {
+@test "no line is sent before the name is accepted, or the line could become the name" {
   start_fake -- line open:300 send:"$WELCOME" line line send:"$BYE" close
   run -0 client -n ann hello
   said ann hello /quit
 }
 
-@test "a name that is refused: the server's words, status 1, and nothing was said" {
+@test "a refused name: it shows the server's message, says nothing, and exits 1" {
   NAME=first start_fake -- line send:'-name ann: taken\n' eof
   run -1 --separate-stderr client -n ann hello
   assert_output '-name ann: taken'
@@ -125,7 +143,7 @@ gives_up() {
   assert_output '-the room is full (1)'
 }
 
-@test "a server that goes: it says so, prints what came before, status 1" {
+@test "when the server closes, it prints what had arrived, says so, and exits 1" {
   gives_up 'the server closed the connection' line close
   gives_up 'the server closed the connection' line send:"$WELCOME" half-close drain
   gives_up 'the server closed the connection' line send:"$WELCOME" line line send:'bob: hi' close
@@ -133,21 +151,20 @@ gives_up() {
   gives_up 'recv: Connection reset by peer \(ECONNRESET\)' line send:"$WELCOME" line line reset
 }
 
-@test "that the server goes is noticed at once, though nobody types" {
+@test "it notices at once that the server has closed, although nobody types" {
   start_fake -- line send:"$WELCOME"'* server is closing\n' close
   typing -n ann
-  wait_for 5 not running "$TOOL_PID"
-  run -1 wait "$TOOL_PID"
+  tool_ends client 1
   assert_equal "$(<"$T/client.out")" $'+welcome ann, here: ann, bob\n* server is closing'
   assert_equal "$(<"$T/client.err")" 'client: the server closed the connection'
 }
 
-@test "SIGTERM and SIGINT: /quit, and status 0 when the server has answered it" {
+@test "SIGTERM and SIGINT: it sends /quit, and exits 0 when the server has answered" {
   local signal
   for signal in TERM INT; do
     NAME=fake$signal start_fake -- line send:"$WELCOME" line send:"$BYE" close
     mkfifo "$T/silence$signal"
-    start_tool "client$signal" bash -c "exec $CLIENT -p $PORT -n ann <>$T/silence$signal"
+    start_tool "client$signal" bash -c "exec $CLIENT -p $PORT -n ann <>${T@Q}/silence$signal"
     wait_for 5 grep -q welcome "$T/client$signal.out"
     kill -s "$signal" "$TOOL_PID"
     NAME=client$signal finish_peer
@@ -155,16 +172,20 @@ gives_up() {
   done
 }
 
-@test "SIGTERM, and a server that does not answer: an end all the same, status 1" {
+gives_up_waiting_for_goodbye() {
   start_fake -- line send:"$WELCOME" silent
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
   kill "$TOOL_PID"
-  wait_for 5 not running "$TOOL_PID"
-  grep -qx 'client: stopped before the server had said goodbye' "$T/client.err"
+  tool_ends client 1
+  grep -qx 'client: stopped before the server had answered /quit' "$T/client.err"
 }
 
-@test "2,000 bytes are sent; a line of more is not, which it says; the others are; status 1" {
+@test "SIGTERM while the server does not answer: it ends all the same, and exits 1" {
+  seen gives_up_waiting_for_goodbye
+}
+
+@test "a line of more than 2,000 bytes is not sent, and it says so; the others are; exit 1" {
   local longest
   longest=$(printf %02000d 0)
   start_fake -- line send:"$WELCOME" line line line line send:"$BYE" close
@@ -176,7 +197,7 @@ gives_up() {
 }
 
 # The kernel's buffers take a part of it, then the client has to wait and must lose nothing.
-@test "a server that does not read for a while: 5 MB of lines arrive, none is lost" {
+waits_for_a_server_that_does_not_read() {
   yes "$(printf %099d 0)" | head -n 50000 >"$T/lines"
   start_fake -- line send:"$WELCOME" sleep:700 recv:5000000 line send:"$BYE" close
   client -n ann <"$T/lines" >"$T/out"
@@ -185,7 +206,11 @@ gives_up() {
   same_bytes "$T/lines" "$T/said"
 }
 
-@test "the server's lines of any length, cut anywhere: all of it is printed, in bounded memory" {
+@test "a server that does not read for a while still gets all 5 MB of lines" {
+  seen waits_for_a_server_that_does_not_read
+}
+
+@test "server lines of any length, split anywhere, are printed in full in bounded memory" {
   [[ ${SAN-} ]] || ulimit -v 100000
   start_fake -- line dribble:1:'+welcome ann, here: 张三\n你' fill:3000000:x dribble:1:'\n好\n' \
     line line send:"$BYE" close
@@ -196,7 +221,7 @@ gives_up() {
 }
 
 # signal(7): EINTR; poll(2), BUGS: ready, and yet EAGAIN.
-@test "EINTR, and EAGAIN from ready sockets, at every call; short writes: all is said and heard" {
+@test "EINTR and EAGAIN at every call, and short writes: every line is sent and shown" {
   seq 3000 >"$T/lines"
   start_fake -- line send:"$WELCOME" file:"$T/lines" recv:"$(wc -c <"$T/lines")" line \
     send:"$BYE" close
@@ -210,9 +235,9 @@ send:EINTR:3" client -n ann <"$T/lines" >"$T/out"
   same_bytes "$T/want" "$T/said"
 }
 
-@test "a standard output that nobody reads ends it: status 1, and no SIGPIPE" {
+@test "a standard output that nobody reads ends it with exit 1, not by SIGPIPE" {
   start_fake -- line send:"$WELCOME" line line fill:300000 silent
-  run -0 bash -c "{ $CLIENT -p $PORT -n ann hi 2>$T/err; echo \$? >$T/status; } | head -n 1"
+  run -0 bash -c "{ $CLIENT -p $PORT -n ann hi 2>${T@Q}/err; echo \$? >${T@Q}/status; } | head -n 1"
   assert_equal "$(<"$T/status")" 1
   assert_equal "$(<"$T/err")" 'client: stdout: Broken pipe (EPIPE)'
 }
@@ -220,12 +245,12 @@ send:EINTR:3" client -n ann <"$T/lines" >"$T/out"
 # ---- with the server ----
 
 # The Python client is like those that are often shown: its first send is the name.
-@test "two clients of ours, nc and one in Python talk in one room" {
+four_clients_talk() {
   need nc python3
   start_server -r 0
   typing -n ann
   wait_for 5 grep -q '^+welcome' "$T/client.out"
-  start_tool nc bash -c "{ echo bob; until [[ -e $T/go ]]; do sleep 0.1; done; echo 'from nc'
+  start_tool nc bash -c "{ echo bob; until [[ -e ${T@Q}/go ]]; do sleep 0.1; done; echo 'from nc'
     sleep 20; } | nc 127.0.0.1 $PORT"
   wait_for 5 grep -qx '\* bob joined' "$T/client.out"
   start_tool python python3 -u -c '
@@ -242,7 +267,7 @@ while True:
   wait_for 5 grep -qx '\* 张三 joined' "$T/client.out"
   touch "$T/go"
   wait_for 5 grep -qx 'bob: from nc' "$T/python.out"
-  start_tool second bash -c "{ sleep 0.3; echo 'the last one'; } |
+  start_tool second bash -c "echo 'the last one' |
     timeout 20 $CLIENT -p $PORT -n eve"
   wait_for 5 grep -qx '\* eve joined' "$T/client.out"
   wait_for 5 grep -qx 'eve: the last one' "$T/python.out"
@@ -263,37 +288,48 @@ eve: the last one
 +bye"
 }
 
-@test "the room closes: who is in it is told, then that the server has gone; status 1" {
+@test "two of our clients, nc and a Python client talk in one room" {
+  seen four_clients_talk
+}
+
+@test "when the server stops, it shows the notice, says that the server has closed, and exits 1" {
   start_server
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
   stop_server
-  wait_for 5 not running "$TOOL_PID"
-  run -1 wait "$TOOL_PID"
+  tool_ends client 1
   assert_equal "$(<"$T/client.out")" $'+welcome ann, here: ann\n* server is closing'
   grep -qx 'client: the server closed the connection' "$T/client.err"
 }
 
-@test "1,500 lines at once, beyond the burst of -r 500: none is lost on the way" {
+lines_beyond_the_burst_arrive() {
   start_server -r 500
   typing -n ann
   wait_for 5 grep -q welcome "$T/client.out"
   seq 1500 | client -n bob >/dev/null
   wait_for 5 grep -q '^\* bob left' "$T/client.out"
   run -0 grep '^bob: ' "$T/client.out"
-  assert_output "$(seq -f 'bob: %g' 1500)"
+  assert_output "$(seq 1500 | sed 's/^/bob: /')"
+}
+
+@test "1,500 lines at once, more than -r 500 accepts at once: none is lost" {
+  seen lines_beyond_the_burst_arrive
 }
 
 # ---- on a terminal ----
 
+SCREENS=0
+
 tm() {
-  TMUX_TMPDIR=$T tmux -u -L "client-$$" -f /dev/null "$@" 3>&-
+  TMUX_TMPDIR=$T tmux -u -L "$SCREEN" -f /dev/null "$@" 3>&-
 }
 
-# on_terminal COLUMNS ROWS [COMMAND]: a client (or that command) on a screen of that size. It shows
-# its exit status at its end; the terminal's settings before and after are in $T/before, $T/after.
+# on_terminal COLUMNS ROWS [COMMAND]: a client (or that command) on a screen of that size, by a tmux
+# of its own: one that has been told to end may still be there. The client shows its exit status at
+# its end; the terminal's settings before and after are in $T/before, $T/after.
 on_terminal() {
   need tmux
+  SCREEN=client-$$-$((++SCREENS))
   local command=${3:-$CLIENT -p $PORT -n ann}
   touch "$T/screen"
   cat >"$T/pane" <<END
@@ -318,8 +354,11 @@ presses() {
 
 # The screen, without the blank rows below, and with one time for all.
 screen() {
-  tm capture-pane -p | sed -e 's/^[0-2][0-9]:[0-5][0-9] /12:34 /' |
-    sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'
+  local rows
+  rows=$(tm capture-pane -p)
+  while read -r; do
+    printf '%s\n' "${REPLY/#[0-2][0-9]:[0-5][0-9] /12:34 }"
+  done <<<"$rows"
 }
 
 screen_is() {
@@ -334,14 +373,21 @@ sees() {
     complain 'expected on the screen:' "$want" 'but it is:' "$(screen)"
 }
 
-# cursor_at COLUMN ROW: counted from 0.
+# cursor_at COLUMN ROW: counted from 0; within the time that a key may take.
 cursor_at() {
-  local at
-  at=$(tm display-message -p '#{cursor_x} #{cursor_y}')
-  [[ $at == "$1 $2" ]] || complain "the cursor is at $at, not at $1 $2"
+  wait_for 10 cursor_is "$1 $2" 2>/dev/null ||
+    complain "the cursor is at $(cursor), not at $1 $2"
 }
 
-@test "terminal: a half-typed Chinese line stays while messages come, and is sent whole" {
+cursor() {
+  tm display-message -p '#{cursor_x} #{cursor_y}'
+}
+
+cursor_is() {
+  [[ $(cursor) == "$1" ]]
+}
+
+@test "terminal: a half-typed Chinese line stays while messages come, and is sent complete" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n* eve joined\n' \
     until:"$T/2" send:'bob: 二\n' line send:'bob: three\n' silent
   on_terminal 50 10
@@ -364,41 +410,45 @@ cursor_at() {
 }
 
 # A character that is two columns wide is never cut at the end of a row, which stays one short.
-@test "terminal: a line of several rows, the cursor inside it, stays too; so does one just full" {
+@test "terminal: a line of several rows with the cursor inside stays, as does one of a full row" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' until:"$T/2" \
     send:'bob: two\n' line line until:"$T/3" send:'bob: three\n' silent
+  local first=('12:34 +welcome ann,' '      here: ann, bob')
   on_terminal 20 12
-  sees '12:34 +welcome ann,' 'here: ann, bob' '>'
+  sees "${first[@]}" '>'
   types '一二三四五六七八九a一二三四五六七'
   presses Left Left
-  sees '12:34 +welcome ann,' 'here: ann, bob' '> 一二三四五六七八九' 'a一二三四五六七'
+  sees "${first[@]}" '> 一二三四五六七八九' 'a一二三四五六七'
   touch "$T/1"
-  sees '12:34 +welcome ann,' 'here: ann, bob' '12:34 bob: one' \
+  sees "${first[@]}" '12:34 bob: one' \
     '> 一二三四五六七八九' 'a一二三四五六七'
   cursor_at 11 4
   presses Home Right
   cursor_at 4 3
   touch "$T/2"
-  sees '12:34 +welcome ann,' 'here: ann, bob' '12:34 bob: one' '12:34 bob: two' \
+  sees "${first[@]}" '12:34 bob: one' '12:34 bob: two' \
     '> 一二三四五六七八九' 'a一二三四五六七'
   cursor_at 4 4
   presses Enter
-  sees '12:34 +welcome ann,' 'here: ann, bob' '12:34 bob: one' '12:34 bob: two' \
-    '12:34 (you): 一二三' '四五六七八九a一二三' '四五六七' '>'
+  sees "${first[@]}" '12:34 bob: one' '12:34 bob: two' \
+    '12:34 (you): 一二三' '      四五六七八九a' '      一二三四五六七' '>'
   presses C-l
   sees '>'
   types '345678901234567890' # with the prompt, 20
   presses Enter
-  sees '12:34 (you): 3456789' '01234567890' '>'
+  sees '12:34 (you): 3456789' '      01234567890' '>'
   types 'x345678901234567890'
   touch "$T/3"
-  sees '12:34 (you): 3456789' '01234567890' '12:34 bob: three' '> x34567890123456789' 0
+  sees '12:34 (you): 3456789' '      01234567890' '12:34 bob: three' '> x34567890123456789' 0
 }
 
-@test "terminal: left, backspace over a wide character, begin and end, delete, and history" {
+lines_are_edited() {
   start_server
+  NAME=eve start_peer "$PORT" send:'eve\n' line ready:"$T/in" line line line line \
+    ready:"$T/heard" silent
+  wait_for 5 test -e "$T/in"
   on_terminal 50 10
-  sees '12:34 +welcome ann, here: ann' '>'
+  sees '12:34 +welcome ann, here: eve, ann' '>'
   types '中文字'
   presses Left BSpace
   types 'X'
@@ -406,28 +456,33 @@ cursor_at() {
   types 'a'
   presses End
   types 'z'
-  sees '12:34 +welcome ann, here: ann' '> a中X字z'
+  sees '12:34 +welcome ann, here: eve, ann' '> a中X字z'
   presses Enter
-  sees '12:34 +welcome ann, here: ann' '12:34 (you): a中X字z' '>'
+  sees '12:34 +welcome ann, here: eve, ann' '12:34 (you): a中X字z' '>'
   types second
   presses Enter Up Up
-  sees '12:34 +welcome ann, here: ann' '12:34 (you): a中X字z' '12:34 (you): second' '> a中X字z'
+  sees '12:34 +welcome ann, here: eve, ann' '12:34 (you): a中X字z' '12:34 (you): second' '> a中X字z'
   presses C-a C-k
   types '//help'
   presses Enter
-  sees '12:34 +welcome ann, here: ann' '12:34 (you): a中X字z' '12:34 (you): second' \
+  sees '12:34 +welcome ann, here: eve, ann' '12:34 (you): a中X字z' '12:34 (you): second' \
     '12:34 (you): //help' '>'
+  wait_for 5 test -e "$T/heard" # by eve: the server has all three
   comes_and_hears $'(earlier) ann: a中X字z\n(earlier) ann: second\n(earlier) ann: /help'
+}
+
+@test "terminal: cursor keys, backspace over a wide character, delete and history work" {
+  seen lines_are_edited
 }
 
 comes_and_hears() {
   run -0 "$PEER" "$PORT" send:'bob\n' line line line line
-  assert_line --index 0 '+welcome bob, here: ann, bob'
+  assert_line --index 0 '+welcome bob, here: eve, ann, bob'
   [[ $output == *$'\n'"$1" ]]
 }
 
 # It begins a key's code, and which key is not known until the next one, after whatever time.
-@test "terminal: after Esc messages go on to come, and the next key means what it should" {
+@test "terminal: after Esc messages still come, and the next key keeps its meaning" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' silent
   on_terminal 50 10
   sees '12:34 +welcome ann, here: ann, bob' '>'
@@ -440,9 +495,9 @@ comes_and_hears() {
   sees '12:34 +welcome ann, here: ann, bob' '12:34 bob: one' '> one Xtwo'
 }
 
-@test "terminal: tab completes the names of those who are there" {
+@test "terminal: tab completes names that have been seen" {
   start_fake -- line send:'+welcome ann, here: ann, bob, 张三, 张飞\n* eve joined\n' \
-    line send:'* bob left (connection lost)\n* eve is now known as zoe\n' silent
+    line send:'* bob left (connection lost)\nzoe: hi\n' silent
   on_terminal 60 10
   sees '12:34 +welcome ann, here: ann, bob, 张三, 张飞' '12:34 * eve joined' '>'
   types '/msg b'
@@ -455,18 +510,114 @@ comes_and_hears() {
   presses Tab Enter
   sees '12:34 +welcome ann, here: ann, bob, 张三, 张飞' '12:34 * eve joined' \
     '12:34 (you): /msg bob eve 张三' '12:34 * bob left (connection lost)' \
-    '12:34 * eve is now known as zoe' '>'
-  types b
-  presses Tab
-  types ' e'
-  presses Tab
-  types ' z'
+    '12:34 zoe: hi' '>'
+  types 'z'
   presses Tab
   types '|'
-  wait_for 5 eval '[[ $(screen) == *"> b e zoe |" ]]'
+  wait_for 5 eval '[[ $(screen) == *"> zoe |" ]]'
 }
 
-@test "terminal: a name that is refused is shown, and another one is asked for" {
+# The second row of a message begins with what its sender has put there.
+@test "terminal: no row of a message looks like another message; an earlier message has no time" {
+  local pad
+  pad=$(printf '%034d' 0)
+  start_fake -r 2 -- line send:"$WELCOME"'(earlier) bob: hi\n' \
+    send:"bob: ${pad}12:34 eve: I owe bob 100\n" until:"$T/1" send:"$BYE" close
+  on_terminal 45 12 "$CLIENT -p $PORT -n ann; true | $CLIENT -p $PORT -n ann"
+  sees '12:34 +welcome ann, here: ann, bob' '--:-- (earlier) bob: hi' "12:34 bob: $pad" \
+    '      12:34 eve: I owe bob 100' '>'
+  touch "$T/1"
+  sees '12:34 +welcome ann, here: ann, bob' '--:-- (earlier) bob: hi' "12:34 bob: $pad" \
+    '      12:34 eve: I owe bob 100' '12:34 +bye' '+welcome ann, here: ann, bob' \
+    '(earlier) bob: hi' "bob: ${pad}12:34" '      eve: I owe bob 100' '+bye' 'status 0'
+}
+
+# in_pty SCRIPT: Python, with a client of ours on a terminal: put(BYTES) types, sees(BYTES) waits
+# until they have been shown, and ends(STATUS) waits for its end.
+in_pty() {
+  need python3
+  NO_COLOR=1 TERM=xterm timeout $((60 * PATIENCE)) python3 - "$CLIENT -p $PORT -n ann" 3<&- <<END
+import os, pty, select, signal, sys, time
+pid, tty = pty.fork()
+if pid == 0:
+    os.execvp("bash", ["bash", "-c", "exec " + sys.argv[1]])
+shown = b""
+
+def put(data):
+    os.write(tty, data)
+
+def sees(what):
+    global shown
+    end = time.monotonic() + 10 * int(os.environ["PATIENCE"])
+    while what not in shown:
+        if time.monotonic() > end:
+            sys.exit("shown, and not %r: %r" % (what, shown))
+        if select.select([tty], [], [], 0.1)[0]:
+            try:
+                shown += os.read(tty, 4096)
+            except OSError:
+                sys.exit("it has ended; shown, and not %r: %r" % (what, shown))
+    shown = shown[shown.index(what) + len(what):]
+
+try:
+    sees(b"welcome ann, here: ann, bob\\r\\n")
+    sees(b"> ")
+$1
+finally:
+    os.kill(pid, signal.SIGKILL)
+END
+}
+
+# heard_after_two_lines: the server has got what is in $T/want, after its own line and the name.
+heard_after_two_lines() {
+  tail -n +3 "$T/fake.out" >"$T/heard"
+  cmp -s "$T/want" "$T/heard"
+}
+
+# RFC 3629: C3 begins a character of two bytes, E4 B8 one of three.
+@test "terminal: an invalid byte is left out, and the bytes after it, also Enter, are not" {
+  start_fake -- line send:"$WELCOME" line line send:'bob: heard\n' silent
+  in_pty '
+    put(b"ab\xc3\r")
+    sees(b"(you): ab\r\n")
+    put(b"c\xe4\xb8d\xffe\xc3\xc3\xa9\r")
+    sees(b"(you): cde\xc3\xa9\r\n")
+    sees(b"heard")'
+  tail -n +3 "$T/fake.out" >"$T/said"
+  printf 'ab\ncdeé\n' >"$T/want"
+  wait_for 5 heard_after_two_lines
+}
+
+# ctlseqs, "Bracketed Paste Mode": CSI ? 2004 h asks for it.
+@test "terminal: in pasted text a tab becomes a space, and Ctrl-C or Ctrl-Z is left out" {
+  start_fake -- line send:"$WELCOME" line line line send:"$BYE" close
+  in_pty '
+    put(b"\033[200~b\tc\003\032d\033[31me\003\rsecond\033[201~")
+    sees(b"(you): b cd31me\r\n")
+    sees(b"second")
+    put(b"\b\b b\t\r") # typed: tab completes
+    sees(b"(you): seco bob \r\n")
+    put(b"\003")
+    sees(b"\033[?2004l")
+    sees(b"+bye")'
+  said ann 'b cd31me' 'seco bob ' /quit
+}
+
+# The end of a paste may be lost, on a line that breaks, or come late.
+@test "terminal: a paste whose end is lost is over after a pause" {
+  start_fake -- line send:"$WELCOME" line line send:"$BYE" close
+  in_pty '
+    put(b"\033[200~abc")
+    sees(b"abc")
+    time.sleep(2.5)
+    put(b"\x7fd\033[201~e\r")
+    sees(b"(you): abde\r\n")
+    put(b"\003")
+    sees(b"+bye")'
+  said ann abde /quit
+}
+
+refused_name_is_shown() {
   start_server
   start_peer "$PORT" send:'Ann\n' line ready:"$T/in" silent
   wait_for 5 test -e "$T/in"
@@ -480,7 +631,11 @@ comes_and_hears() {
   wait_for 10 eval '[[ $(screen) == *"+welcome 安娜, here: Ann, 安娜"*$'\''\n>'\'' ]]'
 }
 
-@test "terminal: a third name that is refused is the last: the server closes, status 1" {
+@test "terminal: after a refused name it shows why, and asks for another" {
+  seen refused_name_is_shown
+}
+
+@test "terminal: after a third refused name the server closes, and it exits 1" {
   start_fake -- line send:'-name ann: taken\n' line send:'-name b: taken\n' line \
     send:'-name c: taken\n-too many tries\n' close
   on_terminal 60 10
@@ -495,7 +650,7 @@ comes_and_hears() {
     'status 1'
 }
 
-@test "terminal: too long a line is refused here, and so is one before the welcome" {
+@test "terminal: a line that is too long, or typed before the welcome, is not sent" {
   start_fake -- line until:"$T/1" send:"$WELCOME" line silent
   on_terminal 60 40
   sees '>'
@@ -507,11 +662,11 @@ comes_and_hears() {
   types "$(printf %01998d 0)世"
   presses Enter
   sees '12:34 -not sent: the server has not let us in yet' '12:34 +welcome ann, here: ann, bob' \
-    '12:34 -not sent: it has more than 2000 bytes' '>'
+    '12:34 -not sent: the line has more than 2000 bytes' '>'
 }
 
-@test "terminal: a server that has stopped delays no key; a hundred pasted lines are all sent" {
-  seq -f 'pasted line %g, 中文' 100 >"$T/paste"
+@test "terminal: a stopped server delays no key, and a hundred pasted lines are all sent" {
+  seq 100 | sed 's/.*/pasted line &, 中文/' >"$T/paste"
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: still here\n' \
     recv:"$(wc -c <"$T/paste")" line silent
   on_terminal 60 6
@@ -534,7 +689,7 @@ comes_and_hears() {
 }
 
 # ECMA-48: ESC ]2; … BEL sets the title, CSI (also as the one byte 0x9b) 2J clears the screen.
-@test "terminal: control characters of a hostile server are not obeyed, nor in a pipe to a screen" {
+@test "terminal: control characters of a hostile server have no effect" {
   local evil='\x1b]2;owned\x07\x1b[2J\xc2\x9b2J\x9b2Jtext\rann: forged\x08\x00\xe2\x80\xae.\n'
   local shown='bob: �]2;owned��[2J�2J�2Jtext�ann: forged���.'
   start_fake -r 2 -- line send:"${WELCOME}bob: $evil" until:"$T/1" send:"$BYE" close
@@ -548,18 +703,21 @@ comes_and_hears() {
 }
 
 # no-color.org; TERM=dumb is a terminal that knows no sequences.
-@test "terminal: names are in colour, but not with NO_COLOR; with TERM=dumb all is plain" {
-  start_fake -r 3 -- line send:"${WELCOME}bob: hi\n" drain
+@test "terminal: names are colored, unless NO_COLOR is set; with TERM=dumb all is plain" {
+  local talk=(line send:"${WELCOME}bob: hi\n" drain)
+  start_fake -- "${talk[@]}"
   on_terminal 50 10
   sees '12:34 +welcome ann, here: ann, bob' '12:34 bob: hi' '>'
   run -0 tm capture-pane -e -p
   [[ $output == *$'\e[1m\e[3'[1-6]mbob$'\e['*': hi'* ]] || complain "$(cat -v <<<"$output")"
-  tm kill-server
+  tm kill-server # after which the client says goodbye, and waits for an answer
+  NAME=second start_fake -- "${talk[@]}"
   NO_COLOR=1 on_terminal 50 10
   sees '12:34 +welcome ann, here: ann, bob' '12:34 bob: hi' '>'
   run -0 tm capture-pane -e -p
   [[ $output != *$'\e'* ]]
   tm kill-server
+  NAME=third start_fake -- "${talk[@]}"
   on_terminal 50 10 "TERM=dumb $CLIENT -p $PORT -n ann"
   sees '+welcome ann, here: ann, bob' 'bob: hi'
 }
@@ -570,7 +728,7 @@ ended() {
   same_bytes "$T/before" "$T/after"
 }
 
-@test "terminal: its settings are again what they were, whatever ends the client" {
+@test "terminal: its settings are restored however the client ends" {
   local welcome='12:34 +welcome ann, here: ann, bob'
   start_fake -r 9 -- line send:"$WELCOME" line send:"$BYE" close
   on_terminal 50 10
@@ -586,13 +744,14 @@ ended() {
   presses C-d
   ended "$welcome" '12:34 +bye' 'status 0'
   tm kill-server
-  on_terminal 50 10 "set -m; $CLIENT -p $PORT -n ann & echo \$! >$T/pid; fg >/dev/null"
+  # Not `client & fg`: after the client's end `fg` puts back what it found, perhaps the client's.
+  on_terminal 50 10 "(echo \$BASHPID >${T@Q}/pid; exec $CLIENT -p $PORT -n ann)"
   sees "$welcome" '>'
   kill "$(<"$T/pid")"
   ended "$welcome" '12:34 +bye' 'status 0'
 }
 
-@test "terminal: the server goes while a line is half typed: it says so, and the line is gone" {
+@test "terminal: when the server closes while a line is half typed, it says so and clears it" {
   start_fake -- line send:"$WELCOME" until:"$T/1" reset
   on_terminal 80 10
   sees '12:34 +welcome ann, here: ann, bob' '>'
@@ -603,7 +762,7 @@ ended() {
     'client: recv: Connection reset by peer (ECONNRESET)' 'status 1'
 }
 
-@test "terminal: Ctrl-Z gives the shell its terminal; fg brings back what was half typed" {
+@test "terminal: Ctrl-Z gives the terminal back to the shell; fg restores the half-typed line" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' line silent
   on_terminal 50 12 "exec bash --norc --noprofile -i"
   wait_for 5 eval '[[ $(screen) == *[\#\$] || $(screen) == *[\#\$]" " ]]'
@@ -614,7 +773,7 @@ ended() {
   presses C-z
   wait_for 5 eval '[[ $(screen) == *Stopped* ]]'
   touch "$T/1"
-  types "clear; stty -a >$T/after; fg >/dev/null"
+  types "clear; stty -a >${T@Q}/after; fg >/dev/null"
   presses Enter
   sees '12:34 bob: one' '> 你好'
   grep -q ' icanon' "$T/after" && grep -q ' echo ' "$T/after"
@@ -625,7 +784,7 @@ ended() {
 
 # A client that is its session's only process has nobody who could continue it: the kernel does not
 # let Ctrl-Z stop it, and it must not stop itself (setpgid(2), termios(3): orphaned process groups).
-@test "terminal: Ctrl-Z where no shell could continue it: it goes on" {
+@test "terminal: Ctrl-Z is ignored where no shell could continue it" {
   need python3
   start_fake -- line send:"$WELCOME" line line send:"$BYE" close
   NO_COLOR=1 TERM=xterm timeout $((60 * PATIENCE)) python3 -c 'if True:
@@ -639,10 +798,10 @@ ended() {
         global shown
         end = time.monotonic() + 10 * int(os.environ["PATIENCE"])
         while shown.count(what) < times:
-            if time.monotonic() > end or os.waitid(os.P_PID, pid, seen):
-                sys.exit("it has stopped, or ended; shown, and not %r: %r" % (what, shown))
-            if select.select([tty], [], [], 0.1)[0]:
+            if select.select([tty], [], [], 0.1)[0]:  # first, as it may have ended since
                 shown += os.read(tty, 4096)
+            elif time.monotonic() > end or os.waitid(os.P_PID, pid, seen):
+                sys.exit("it has stopped, or ended; shown, and not %r: %r" % (what, shown))
 
     try:
         sees(b"welcome ann, here: ann, bob\r\n")
@@ -658,8 +817,26 @@ ended() {
   said ann hello /quit
 }
 
+# The client waits in write(2) then, which SIGWINCH must not end: signal(7).
+@test "terminal: Ctrl-S stops the screen and Ctrl-Q continues it, even if the window is resized" {
+  start_fake -- line send:"$WELCOME" until:"$T/1" lines:200:100 until:"$T/2" line send:"$BYE" close
+  T=$T in_pty '
+    import fcntl, struct, termios
+    put(b"\023")
+    time.sleep(0.2)
+    open(os.environ["T"] + "/1", "w").close()
+    for columns in range(70, 80):
+        time.sleep(0.05)
+        fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    put(b"\021")
+    sees(b"00000199")
+    open(os.environ["T"] + "/2", "w").close()
+    put(b"\003")
+    sees(b"+bye")'
+}
+
 # Else a tab or a newline could stand in the line, and the count of its rows would be wrong.
-@test "terminal: Ctrl-V quotes nothing: Ctrl-J after it ends the line, and tab completes a name" {
+@test "terminal: Ctrl-V has no effect: Ctrl-J after it ends the line, and tab completes a name" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' silent
   on_terminal 50 10
   sees '12:34 +welcome ann, here: ann, bob' '>'
@@ -674,7 +851,7 @@ ended() {
 }
 
 # SIGWINCH: signal(7).
-@test "terminal: when the window becomes narrower, messages go on to come in order" {
+@test "terminal: when the window becomes narrower, messages still come in order" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' line silent
   on_terminal 60 12
   sees '12:34 +welcome ann, here: ann, bob' '>'

@@ -1,4 +1,4 @@
-# What a reader has started, verified: `make exercise-4-2` begins one, docs/exercises.md tells how.
+# What a reader has started, verified. `make exercise-4-2` starts one: see docs/exercises.md.
 # Every exercise has its test here, and a tag: bats --filter-tags 4-2 tests/exercises.bats
 
 bats_require_minimum_version 1.5.0
@@ -14,6 +14,11 @@ verify() {
 }
 
 # ---- chapter 01 ----
+
+# bats test_tags=1-0
+@test "1-0: The first echo" {
+  verify 1-0
+}
 
 # bats test_tags=1-1
 @test "1-1: A server that greets" {
@@ -46,12 +51,12 @@ verify() {
 }
 
 # bats test_tags=1-7
-@test "1-7: The server that is gone without a word" {
+@test "1-7: The server that ends without a message" {
   verify 1-7
 }
 
 # bats test_tags=1-8
-@test "1-8: The server that does not come back" {
+@test "1-8: The server that cannot be restarted at once" {
   verify 1-8
 }
 
@@ -71,6 +76,11 @@ verify() {
 }
 
 # ---- chapter 02 ----
+
+# bats test_tags=2-0
+@test "2-0: The whole datagram" {
+  verify 2-0
+}
 
 # bats test_tags=2-1
 @test "2-1: Datagrams through the file system" {
@@ -113,6 +123,11 @@ verify() {
 }
 
 # ---- chapter 03 ----
+
+# bats test_tags=3-0
+@test "3-0: Where a line ends" {
+  verify 3-0
+}
 
 # bats test_tags=3-1
 @test "3-1: A process for each client" {
@@ -236,12 +251,12 @@ verify() {
 }
 
 # bats test_tags=6-2
-@test "6-2: A coroutine a connection" {
+@test "6-2: A coroutine for each connection" {
   verify 6-2
 }
 
 # bats test_tags=6-3
-@test "6-3: HTTP, and curl is the client" {
+@test "6-3: HTTP, with curl as the client" {
   verify 6-3
 }
 
@@ -256,12 +271,12 @@ verify() {
 }
 
 # bats test_tags=6-6
-@test "6-6: The crash of one in a million closes" {
+@test "6-6: The crash in one of a million closes" {
   verify 6-6
 }
 
 # bats test_tags=6-7
-@test "6-7: The server that is busy with saying no" {
+@test "6-7: The server that is busy saying no" {
   verify 6-7
 }
 
@@ -298,17 +313,17 @@ verify() {
 }
 
 # bats test_tags=7-5
-@test "7-5: The member who hears himself" {
+@test "7-5: The member that hears itself" {
   verify 7-5
 }
 
 # bats test_tags=7-6
-@test "7-6: The guest who asks and never listens" {
+@test "7-6: The guest who never listens" {
   verify 7-6
 }
 
 # bats test_tags=7-7
-@test "7-7: The order inside a character" {
+@test "7-7: The escape sequence inside a character" {
   verify 7-7
 }
 
@@ -335,7 +350,7 @@ verify() {
 }
 
 # bats test_tags=8-3
-@test "8-3: Tickets, and keys that do not stay" {
+@test "8-3: Tickets, and keys that do not last" {
   verify 8-3
 }
 
@@ -345,7 +360,7 @@ verify() {
 }
 
 # bats test_tags=8-5
-@test "8-5: The log that became quiet" {
+@test "8-5: The log that went quiet" {
   verify 8-5
 }
 
@@ -360,6 +375,6 @@ verify() {
 }
 
 # bats test_tags=8-8
-@test "8-8: A test for the server that blames the wrong one" {
+@test "8-8: A test for the server that blames the wrong client" {
   verify 8-8
 }

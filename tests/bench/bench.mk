@@ -12,11 +12,10 @@ LIBS_peer_libevent   = -levent
 HEADER_peer_libevent_tls = event2/bufferevent_ssl.h
 LIBS_peer_libevent_tls = -levent_openssl -levent -lssl -lcrypto
 LIBS_load_tls = -lssl -lcrypto
-build/bench/peer_libevent_tls: TOOL += -DCERTS='"$(CURDIR)/08-tls/certs"'
-build/bench/peer_libevent_tls: 08-tls/lines.h 08-tls/tls.h
+build/bench/peer_libevent_tls: TOOL += -DCERTS=$(call quoted,"$(KIT)/08-tls/certs")
 
-build/bench/%: tests/bench/%.c util.h 04-threadpool/lines.h 06-epoll/lines.h
+build/bench/%: tests/bench/%.c $$(call named_parts,tests/bench/$$*.c) $(HEADERS)
 	@mkdir -p $(@D)
 	@if echo '#include <$(or $(HEADER_$*),errno.h)>' | $(CC) -E - >/dev/null 2>&1; then \
-	  echo '$(TOOL) $< -o $@ -pthread $(LIBS_$*)'; $(TOOL) $< -o $@ -pthread $(LIBS_$*); \
+	  set -x; $(TOOL) $(filter %.c,$^) -o $@ -pthread $(LIBS_$*); \
 	else echo 'bench: $(HEADER_$*) is missing, so $* is not built (make setup)'; fi

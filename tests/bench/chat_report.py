@@ -24,39 +24,39 @@ def sentences():
         for peer in PEERS:
             times = ratio("chat", batch, "07", "cpu", peer)
             if times:
-                yield "%s, 07 needs %.2f of the CPU time of %s for a line that one member hears." % (
+                yield "%s, 07 needs %.2f of the CPU time of %s per line that one member receives." % (
                     what, times, TITLE[peer])
     memory = median("memory", MANY, "07", "bytes")
     if memory is not None:
         yield "A silent member of 07 costs %s bytes." % number(memory, 0)
     usual = median("broadcast", MANY, "07", "usual")
     if usual is not None:
-        yield "%s people are connected to 07 after %s ms; a line reaches %s others in %s ms, at best in %s ms." % (
+        yield "%s people are connected to 07 after %s ms. A line reaches %s others in %s ms, at best in %s ms." % (
             number(MANY, 0), cell("join", MANY, "07", "connected", 0), number(MANY - 1, 0),
             number(usual, 1), cell("broadcast", MANY, "07", "fastest", 1))
     slowest = median("flood", FLOOD, "07", "slowest")
     if slowest is not None:
-        yield ("While one says %s lines to one who never reads and three who do, two of these "
-               "exchange %s lines, the slowest in %s ms; the server grows by %s KiB.") % (
+        yield ("While one member sends %s lines to one that never reads and three that do, two of "
+               "these exchange %s lines, the slowest in %s ms. The server grows by %s KiB.") % (
             number(FLOOD, 0), cell("flood", FLOOD, "07", "exchanged", 0), number(slowest, 0),
             number(median("flood", FLOOD, "07", "growth") / 1024, 0))
-    yield ("Meanwhile other work had %.0f %% of the processors: times suffer from that, ratios of "
-           "CPU time much less.") % (100 * FACTS["others"])
+    yield ("During the run, other work took %.0f %% of the processors. That affects times, and "
+           "ratios of CPU time much less.") % (100 * FACTS["others"])
     if FACTS["quick"]:
-        yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
+        yield "This was a short run (QUICK=1) to try out the bench: its figures mean little."
     for row in FACTS["figures"]:
         if "failed" in row:
             yield "Failed: %s, %s %s, round %d: %s." % (
                 TITLE[row["server"]], row["kind"], row["scenario"], row["turn"] + 1, row["failed"])
     for title in FACTS["missing"]:
-        yield "%s is left out: its program was not there." % title
+        yield "%s is left out, because its program was missing." % title
 
 
 COLUMNS = [
-    ("memory", "bytes", "bytes a silent member", 0),
+    ("memory", "bytes", "bytes per silent member", 0),
     ("join", "connected", "ms: all connected", 0),
     ("join", "welcomed", "ms: all welcomed", 0),
-    ("broadcast", "usual", "ms: a line heard by all", 1),
+    ("broadcast", "usual", "ms: a line received by all", 1),
     ("broadcast", "fastest", "ms: at best", 1),
 ]
 
@@ -70,21 +70,22 @@ TEXT = """{heading}
 
 ### What was measured
 
-- *naive* is a chat room as it is often written: `poll`, and one write to each receiver for each message (tests/bench/peer_naive.c). It has no
-  limits, no history, no care for slow readers or for what people say. *ncat* is `ncat --chat`, which has neither names nor limits.
-- CPU time is the scheduler's account of the server, divided by the lines that its members heard: {receivers} members hear what one says, lines
-  of 90 bytes. *One at a time*: the next line is said when all have heard the last one. *Ten*: ten lines leave in one write.
-- All lines are checked (tests/helpers/crowd.c). For 07 the limit of lines a second is off (`-r 0`); everything else is as always.
-- Memory is the growth of the resident set by {silent} members who came one after the other, and say nothing.
-- *All welcomed*: each of {many} has come, is told so, and has heard of all who came after it: about {notices} lines.
-- In the flood the line goes from one who hears all of the flood to another one who does, every 10 ms.
-- Each figure is the median of {rounds} rounds in which the servers take turns, each started anew. In brackets: the ratio to {base} in the same round.
+- *naive* is a chat room as people often write it: `poll`, and one write to each receiver for each message (tests/bench/peer_naive.c). It has no
+  limits and no history, does not handle slow readers, and does not check what people send. *ncat* is `ncat --chat`, which has neither names nor limits.
+- CPU time is what the scheduler counts for the server, divided by the number of lines that its members received: one member sends lines of 90 bytes, and
+  {receivers} members receive them. *One at a time*: the next line is sent when all members have received the last one. *Ten*: ten lines leave in one write.
+- All lines are checked (tests/helpers/crowd.c). In 07, the limit of lines per second is off (`-r 0`). All other settings are the defaults.
+- Memory is how much {silent} members who joined one after another, and are silent, increase the resident set.
+- *All welcomed*: each of {many} members has joined, has been welcomed, and has been told of all members who joined after it. These are about {notices} lines.
+- In the flood, one member who receives all of the flood sends a line to another such member every 10 ms.
+- Each figure is the median of {rounds} rounds in which the servers take turns, and each server is started again. In brackets is the ratio to {base} in the
+  same round.
 
 | | |
 | --- | --- |
 {machine}
 
-### CPU time for each line heard, in µs
+### CPU time per line received, in µs
 
 {load}
 

@@ -22,7 +22,7 @@ ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
 SLICE_S = 0.05 if QUICK else 0.4  # how long a server is asked in a round
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name]
 AT = [int(number) for number in os.environ.get("AT", "").split(",") if number]
-CLIENT = "06-epoll/client"
+LOAD = "06-epoll/load"
 CORES = sorted(os.sched_getaffinity(0))
 
 # Name, title, the most connections it is given, command. "{n}" is the number of connections: the
@@ -127,8 +127,8 @@ def cpu_ns(pid):
 
 
 def load(server, connections, at_once, amount):
-    """Runs the client; returns its figures, and both CPU times while its clock ran."""
-    words = [CLIENT, "-p", server.port, "-c", connections, "-P", at_once, *amount]
+    """Runs the load generator; returns its figures, and both CPU times while its clock ran."""
+    words = [LOAD, "-p", server.port, "-c", connections, "-P", at_once, *amount]
     client = subprocess.Popen(
         [str(word) for word in words],
         stdout=subprocess.PIPE,

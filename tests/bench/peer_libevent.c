@@ -3,6 +3,8 @@
  * What a careful user of the library writes: the input is looked at where it lies, and all replies
  * to it are added to the output in one piece. The lines are those of chapter 06 (lines.h).
  * Less than 06: no idle timeout, no limit of what is queued for a client that does not read. */
+/* parts: 06-epoll/lines.c */
+#include "../../util.h"
 #include "../../06-epoll/lines.h"
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -12,7 +14,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 
-static char reply_room[REPLY_ROOM];
+static char reply_buffer[LINES_REPLIES];
 
 /* After the end of the input, or a refusal: the output is empty, so it has been sent. */
 static void on_sent(struct bufferevent *client, void *unused) {
@@ -30,29 +32,36 @@ static void on_event(struct bufferevent *client, short what, void *unused) {
 
 static void on_read(struct bufferevent *client, void *unused) {
     struct evbuffer *input = bufferevent_get_input(client);
-    size_t size = evbuffer_get_length(input), replies;
-    size = size < LINE_LIMIT ? size : LINE_LIMIT;
+    size_t size = evbuffer_get_length(input);
+    size_t replies_size;
     (void)unused;
+    if (size > LINES_LIMIT)
+        size = LINES_LIMIT;
     const char *data = (const char *)evbuffer_pullup(input, (ssize_t)size);
-    ssize_t used = answer_lines(data, size, reply_room, &replies);
-    bufferevent_write(client, reply_room, replies);
-    evbuffer_drain(input, used < 0 ? size : (size_t)used);
-    if (used < 0) {
-        bufferevent_disable(client, EV_READ);
-        bufferevent_setcb(client, NULL, on_sent, on_event, NULL);
+    ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
+    bufferevent_write(client, reply_buffer, replies_size);
+    if (used >= 0) {
+        evbuffer_drain(input, (size_t)used);
+        return;
     }
+    evbuffer_drain(input, size);
+    bufferevent_disable(client, EV_READ);
+    bufferevent_setcb(client, NULL, on_sent, on_event, NULL);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
                       int size, void *base) {
-    (void)listener, (void)peer, (void)size;
+    const int on = 1;
+    (void)listener;
+    (void)peer;
+    (void)size;
     struct bufferevent *client = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (!client) {
         close(fd);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    bufferevent_setwatermark(client, EV_READ, 0, LINE_LIMIT);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    bufferevent_setwatermark(client, EV_READ, 0, LINES_LIMIT);
     bufferevent_setcb(client, on_read, NULL, on_event, NULL);
     bufferevent_enable(client, EV_READ | EV_WRITE);
 }

@@ -3,6 +3,8 @@
  * What a careful user of the library writes, as in peer_libevent.c; the settings of TLS and the
  * lines are those of chapter 08 (tls.h, lines.h).
  * Less than 08: no deadline for the handshake, no idle timeout, no lingering close. */
+/* parts: 08-tls/lines.c 08-tls/tls.c */
+#include "../../util.h"
 #include "../../08-tls/lines.h"
 #include "../../08-tls/tls.h"
 #include <event2/buffer.h>
@@ -14,7 +16,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 
-static char reply_room[REPLY_ROOM];
+static char reply_buffer[LINES_REPLIES];
 static SSL_CTX *settings;
 
 /* Frees it; the last reply is sent by now. */
@@ -34,14 +36,18 @@ static void on_event(struct bufferevent *client, short what, void *unused) {
 
 static void on_read(struct bufferevent *client, void *unused) {
     struct evbuffer *input = bufferevent_get_input(client);
-    size_t size = evbuffer_get_length(input), replies;
-    size = size < LINE_LIMIT ? size : LINE_LIMIT;
+    size_t size = evbuffer_get_length(input);
+    size_t replies_size;
+    if (size > LINES_LIMIT)
+        size = LINES_LIMIT;
     (void)unused;
     const char *data = (const char *)evbuffer_pullup(input, (ssize_t)size);
-    ssize_t used = answer_lines(data, size, reply_room, &replies);
-    bufferevent_write(client, reply_room, replies);
-    evbuffer_drain(input, used < 0 ? size : (size_t)used);
-    if (used < 0) {
+    ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
+    bufferevent_write(client, reply_buffer, replies_size);
+    if (used >= 0) {
+        evbuffer_drain(input, (size_t)used);
+    } else {
+        evbuffer_drain(input, size);
         bufferevent_disable(client, EV_READ);
         bufferevent_setcb(client, NULL, on_end, on_event, NULL);
     }
@@ -49,15 +55,18 @@ static void on_read(struct bufferevent *client, void *unused) {
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
                       int size, void *base) {
-    (void)listener, (void)peer, (void)size;
+    const int on = 1;
+    (void)listener;
+    (void)peer;
+    (void)size;
     struct bufferevent *client = bufferevent_openssl_socket_new(
         base, fd, SSL_new(settings), BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
     if (!client) {
         close(fd);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    bufferevent_setwatermark(client, EV_READ, 0, LINE_LIMIT);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    bufferevent_setwatermark(client, EV_READ, 0, LINES_LIMIT);
     bufferevent_setcb(client, on_read, NULL, on_event, NULL);
     bufferevent_enable(client, EV_READ | EV_WRITE);
 }
@@ -65,13 +74,18 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 int main(int argc, char **argv) {
     struct event_base *base = event_base_new();
     struct rlimit files;
+    const char *port = "0";
+    const char *reason;
     char why[WHY_TEXT];
-    int fd = listen_on("127.0.0.1", argc == 3 ? argv[2] : "0", why); /* -p PORT */
+    if (argc == 3)
+        port = argv[2]; /* -p PORT */
+    int fd = listen_on("127.0.0.1", port, why);
     if (fd < 0)
         die(why, errno);
-    settings = tls_context(TLS_server_method(), CERTS "/server.pem", CERTS "/server.key", NULL);
+    settings =
+        tls_context(TLS_server_method(), CERTS "/server.pem", CERTS "/server.key", NULL, &reason);
     if (!settings)
-        die(tls_why, 0);
+        die(reason, 0);
     SSL_CTX_set_read_ahead(settings, 0); /* libevent asks SSL_pending, which does not count it */
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;

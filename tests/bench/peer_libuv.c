@@ -3,20 +3,25 @@
  * What a careful user of the library writes: one buffer for all reads, uv_try_write first, and a
  * queued uv_write for what the kernel does not take. The lines are those of chapter 06 (lines.h).
  * Less than 06: no idle timeout, no limit of what is queued for a client that does not read. */
+/* parts: 06-epoll/lines.c 06-epoll/buffer.c */
+#include "../../util.h"
+#include "../../06-epoll/buffer.h"
 #include "../../06-epoll/lines.h"
 #include <sys/resource.h>
 #include <uv.h>
 
 struct client {
     uv_tcp_t tcp;
-    char *in; /* the begin of a line, or NULL */
+    char *in; /* a partial line, or NULL */
     size_t in_size;
 };
-struct reply { /* what the kernel did not take */
+/* What the kernel did not take. */
+struct reply {
     uv_write_t request;
     char data[];
 };
-static char line_room[LINE_LIMIT], reply_room[REPLY_ROOM];
+static char line_buffer[LINES_LIMIT];
+static char reply_buffer[LINES_REPLIES];
 
 static void on_close(uv_handle_t *handle) {
     struct client *c = (struct client *)handle;
@@ -56,18 +61,26 @@ static int client_queue(struct client *c, const char *data, size_t size) {
 
 static int client_send(struct client *c, char *data, size_t size) {
     uv_buf_t buffer = uv_buf_init(data, (unsigned)size);
-    int n = size ? uv_try_write((uv_stream_t *)c, &buffer, 1) : 0;
+    size_t sent = 0;
+    if (size == 0)
+        return 0;
+    int n = uv_try_write((uv_stream_t *)c, &buffer, 1);
     if (n < 0 && n != UV_EAGAIN)
         return n;
-    size_t sent = n > 0 ? (size_t)n : 0;
-    return sent < size ? client_queue(c, data + sent, size - sent) : 0;
+    if (n > 0)
+        sent = (size_t)n;
+    if (sent == size)
+        return 0;
+    return client_queue(c, data + sent, size - sent);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
     struct client *c = (struct client *)handle;
+    char *line = line_buffer;
+    if (c->in)
+        line = c->in;
     (void)suggested;
-    *buffer =
-        uv_buf_init((c->in ? c->in : line_room) + c->in_size, (unsigned)(LINE_LIMIT - c->in_size));
+    *buffer = uv_buf_init(line + c->in_size, (unsigned)(LINES_LIMIT - c->in_size));
 }
 
 /* After the last replies: those that are queued too. */
@@ -80,26 +93,34 @@ static void client_end(struct client *c) {
     }
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer) {
-    struct client *c = (struct client *)stream;
-    char *data = buffer->base - c->in_size;
-    size_t size = c->in_size + (size_t)(n > 0 ? n : 0), replies;
-    if (n <= 0) {
-        if (n < 0)
-            n == UV_EOF ? client_end(c) : client_close(c);
-        return;
-    }
-    ssize_t used = answer_lines(data, size, reply_room, &replies);
-    c->in_size = used < 0 ? 0 : size - (size_t)used;
-    if (keep_rest(&c->in, LINE_LIMIT, data + size - c->in_size, c->in_size) < 0 ||
-        client_send(c, reply_room, replies) < 0)
+/* Answers the complete lines of data, and keeps a partial line. */
+static void client_answer(struct client *c, const char *data, size_t size) {
+    size_t replies_size;
+    ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
+    c->in_size = 0;
+    if (used >= 0)
+        c->in_size = size - (size_t)used;
+    if (buffer_keep(&c->in, LINES_LIMIT, data + size - c->in_size, c->in_size) < 0 ||
+        client_send(c, reply_buffer, replies_size) < 0)
         client_close(c);
     else if (used < 0)
         client_end(c);
 }
 
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer) {
+    struct client *c = (struct client *)stream;
+    if (n > 0)
+        client_answer(c, buffer->base - c->in_size, c->in_size + (size_t)n);
+    else if (n == UV_EOF)
+        client_end(c);
+    else if (n < 0)
+        client_close(c);
+}
+
 static void on_connection(uv_stream_t *listener, int status) {
-    struct client *c = status < 0 ? NULL : calloc(1, sizeof *c);
+    if (status < 0)
+        return;
+    struct client *c = calloc(1, sizeof *c);
     if (!c)
         return;
     uv_tcp_init(listener->loop, &c->tcp);
@@ -120,7 +141,10 @@ int main(int argc, char **argv) {
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    uv_ip4_addr("127.0.0.1", argc == 3 ? atoi(argv[2]) : 0, &address); /* -p PORT */
+    int port = 0;
+    if (argc == 3) /* -p PORT */
+        port = atoi(argv[2]);
+    uv_ip4_addr("127.0.0.1", port, &address);
     uv_tcp_init(loop, &listener);
     int error = uv_tcp_bind(&listener, (struct sockaddr *)&address, 0);
     if (!error)

@@ -1,25 +1,29 @@
 /* peer_limit.c: the least that a server can do: a bare epoll loop, as the bench's lower limit.
  *
- * One recv and one send for what one recv brought; one buffer for all; one bit a connection, for a
- * line that came in pieces. Nothing else, so no server to use: no time limits, no limit of a line,
- * no memory of what the kernel does not take (that connection ends), every error ends its
- * connection without a word. */
+ * One recv, and one send for all that it brought; one buffer for all connections; one byte for each
+ * connection, for a line that comes in pieces. It is no server to use: it has no timeouts, no limit
+ * on a line's length, and no memory for what the kernel does not take (that connection is closed).
+ * Every error closes its connection, and is not reported. */
 #include "../../util.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
-enum { ROOM = 65536, BATCH = 256, FILES = 1 << 16 };
+enum { CAPACITY = 65536, BATCH = 256, FILES = 1 << 16 };
 
-static char data[ROOM], replies[2 * ROOM], in_line[FILES];
+static char data[CAPACITY];
+static char replies[2 * CAPACITY];
+static char in_line[FILES]; /* for each descriptor: a line has begun and not ended */
 
 /* Puts "+" before each line. Returns the size of the replies. */
 static size_t answer(int fd, size_t n) {
     char *to = replies;
     for (const char *from = data, *end = data + n; from < end;) {
         const char *newline = memchr(from, '\n', (size_t)(end - from));
-        size_t size = (size_t)((newline ? newline + 1 : end) - from);
+        size_t size = (size_t)(end - from);
+        if (newline)
+            size = (size_t)(newline + 1 - from);
         if (!in_line[fd])
             *to++ = '+';
         memcpy(to, from, size);
@@ -31,9 +35,13 @@ static size_t answer(int fd, size_t n) {
 }
 
 static void on_readable(int fd) {
-    ssize_t n = recv(fd, data, ROOM, 0);
-    size_t size = n > 0 ? answer(fd, (size_t)n) : 0;
-    if (n <= 0 || send(fd, replies, size, MSG_NOSIGNAL) < (ssize_t)size)
+    ssize_t n = recv(fd, data, CAPACITY, 0);
+    if (n <= 0) {
+        close(fd);
+        return;
+    }
+    size_t size = answer(fd, (size_t)n);
+    if (send(fd, replies, size, MSG_NOSIGNAL) < (ssize_t)size)
         close(fd);
 }
 
@@ -52,7 +60,10 @@ static void on_acceptable(int epoll, int listener) {
 int main(int argc, char **argv) {
     struct rlimit files;
     char why[WHY_TEXT];
-    int listener = listen_on("127.0.0.1", argc == 3 ? argv[2] : "0", why); /* -p PORT */
+    const char *port = "0";
+    if (argc == 3) /* -p PORT */
+        port = argv[2];
+    int listener = listen_on("127.0.0.1", port, why);
     if (listener < 0)
         die(why, errno);
     getrlimit(RLIMIT_NOFILE, &files);
@@ -65,10 +76,11 @@ int main(int argc, char **argv) {
     announce(listener);
     for (;;) {
         int n = epoll_wait(epoll, events, BATCH, -1);
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n; i++) {
             if (events[i].data.fd == listener)
                 on_acceptable(epoll, listener);
             else
                 on_readable(events[i].data.fd);
+        }
     }
 }

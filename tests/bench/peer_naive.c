@@ -1,89 +1,125 @@
 /* peer_naive.c: a chat room as it is often written, for the bench: poll, and for each message one
  * write to each receiver.
  *
- * It takes lines, and the first one of a client is its name, as in chapter 07; that is all they
- * share. No server to use: no limits, no check of names or of what people say, and what a
- * receiver's socket does not take at once is lost. */
+ * It takes lines, and the first one of a client is its name, as in chapter 07; they share nothing
+ * else. Do not use it as a server: it has no limits, does not check names or messages, and loses
+ * what a receiver's socket does not take at once. */
 #include "../../util.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 
-enum { CLIENTS = 10000, ROOM = 4096, NAME = 33 };
+enum { CLIENTS = 10000, CAPACITY = 4096, NAME_SIZE = 33 };
 
 static struct client {
-    char name[NAME]; /* "": it has not said it yet */
-    size_t have;
-    char in[ROOM];
+    char name[NAME_SIZE]; /* "": it has not given one yet */
+    size_t in_size;
+    char in[CAPACITY]; /* a partial line */
 } * clients[CLIENTS];
 static struct pollfd watched[CLIENTS]; /* the first is the listener; client i has watched[i] */
 static int count = 1;
 
 static void tell(int to, const char *line, int size) {
     if (send(watched[to].fd, line, (size_t)size, MSG_NOSIGNAL) < 0)
-        return; /* it will be found closed, or it misses a line */
+        return; /* it misses a line, or recv will say that it is closed */
 }
 
 static void tell_others(int from, const char *line, int size) {
-    for (int i = 1; i < count; i++)
+    for (int i = 1; i < count; i++) {
         if (i != from && clients[i]->name[0])
             tell(i, line, size);
+    }
+}
+
+/* Gives a client its name. */
+static void welcome(int i, const char *name) {
+    char message[NAME_SIZE + 2 * CAPACITY];
+    struct client *c = clients[i];
+    snprintf(c->name, sizeof c->name, "%s", name);
+    int size = snprintf(message, sizeof message, "+welcome %s, here: %s\n", name, name);
+    tell(i, message, size);
+    size = snprintf(message, sizeof message, "* %s joined\n", c->name);
+    tell_others(i, message, size);
 }
 
 static void on_line(int i, const char *line) {
-    char message[NAME + ROOM + 16];
-    struct client *c = clients[i];
-    int welcome = !c->name[0];
-    if (welcome) {
-        snprintf(c->name, sizeof c->name, "%s", line);
-        tell(i, message, snprintf(message, sizeof message, "+welcome %s, here: %s\n", line, line));
+    char message[NAME_SIZE + CAPACITY + 16];
+    const struct client *c = clients[i];
+    if (!c->name[0]) {
+        welcome(i, line);
+        return;
     }
-    tell_others(i, message,
-                welcome ? snprintf(message, sizeof message, "* %s joined\n", c->name)
-                        : snprintf(message, sizeof message, "%s: %s\n", c->name, line));
+    const int size = snprintf(message, sizeof message, "%s: %s\n", c->name, line);
+    tell_others(i, message, size);
 }
 
 static void leave(int i) {
-    char message[NAME + 16];
+    char message[NAME_SIZE + 16];
     int size = snprintf(message, sizeof message, "* %s left\n", clients[i]->name);
     close(watched[i].fd);
     free(clients[i]);
-    clients[i] = clients[--count]; /* the last one takes its place */
+    count--;
+    clients[i] = clients[count]; /* the last one takes its place */
     watched[i] = watched[count];
     tell_others(0, message, size);
 }
 
-static void on_readable(int i) {
+/* Takes the complete lines, and keeps a partial one, unless it is too long. */
+static void take_lines(int i, size_t size) {
     struct client *c = clients[i];
-    ssize_t n = recv(watched[i].fd, c->in + c->have, sizeof c->in - c->have, 0);
-    char *line = c->in, *end = c->in + c->have + n, *newline;
-    if (n <= 0) {
-        if (n == 0 || errno != EAGAIN)
-            leave(i);
-        return;
-    }
-    while ((newline = memchr(line, '\n', (size_t)(end - line)))) {
+    const char *end = c->in + size;
+    char *line = c->in;
+    char *newline = memchr(line, '\n', size);
+    while (newline) {
         *newline = '\0';
         on_line(i, line);
         line = newline + 1;
+        newline = memchr(line, '\n', (size_t)(end - line));
     }
-    c->have = (size_t)(end - line) < sizeof c->in ? (size_t)(end - line) : 0;
-    memmove(c->in, line, c->have);
+    c->in_size = (size_t)(end - line);
+    if (c->in_size == sizeof c->in)
+        c->in_size = 0;
+    memmove(c->in, line, c->in_size);
+}
+
+static void on_readable(int i) {
+    struct client *c = clients[i];
+    ssize_t n = recv(watched[i].fd, c->in + c->in_size, sizeof c->in - c->in_size, 0);
+    if (n > 0)
+        take_lines(i, c->in_size + (size_t)n);
+    else if (n == 0 || errno != EAGAIN)
+        leave(i);
 }
 
 static void on_acceptable(void) {
+    const int on = 1;
+    struct client *c = NULL;
     int fd = accept4(watched[0].fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    struct client *c = fd < 0 || count == CLIENTS ? NULL : malloc(sizeof *c);
+    if (fd < 0)
+        return;
+    if (count < CLIENTS)
+        c = malloc(sizeof *c);
     if (!c) {
-        if (fd >= 0)
-            close(fd);
+        close(fd);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->name[0] = '\0';
-    c->have = 0;
+    c->in_size = 0;
     clients[count] = c;
-    watched[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    watched[count] = (struct pollfd){.fd = fd, .events = POLLIN};
+    count++;
+}
+
+/* Goes backwards: the client that takes the place of one that has left has had its turn. */
+static void loop_step(void) {
+    poll(watched, (nfds_t)count, -1);
+    for (int i = count - 1; i > 0; i--) {
+        if (watched[i].revents)
+            on_readable(i);
+    }
+    if (watched[0].revents)
+        on_acceptable();
 }
 
 int main(int argc, char **argv) {
@@ -98,13 +134,6 @@ int main(int argc, char **argv) {
     set_nonblocking(listener);
     watched[0] = (struct pollfd){.fd = listener, .events = POLLIN};
     announce(listener);
-    for (;;) {
-        poll(watched, (nfds_t)count, -1);
-        for (int i = count - 1; i > 0;
-             i--)                   /* backwards: who takes the place of one that left ... */
-            if (watched[i].revents) /* ... has had its turn */
-                on_readable(i);
-        if (watched[0].revents)
-            on_acceptable();
-    }
+    while (1)
+        loop_step();
 }

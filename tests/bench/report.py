@@ -100,7 +100,7 @@ def other_tables():
     ]
     if memory:
         yield "### Resident memory for each idle connection, in bytes"
-        yield table(["", "connections", "has said nothing", "has said a line"], memory)
+        yield table(["", "connections", "has sent nothing", "has sent a line"], memory)
     redis = [
         [title] + [
             cell("redis", at_once, name, key, digits)
@@ -110,7 +110,7 @@ def other_tables():
     ]
     if redis:
         yield "### redis-benchmark, 50 connections"
-        yield "Somebody else's client: `redis-benchmark -t ping_inline`, one at a time, and 16."
+        yield "This client is not ours: `redis-benchmark -t ping_inline`, with one request at a time and with 16."
         yield table(["", "µs of CPU", "requests/s", "16: µs of CPU", "16: requests/s"], redis)
 
 
@@ -124,11 +124,48 @@ def sentences():
     yield from about_bounds()
 
 
+def quartile_spread(ratios):
+    first, middle, third = statistics.quantiles(ratios, n=4, method="inclusive")
+    return 100 * (third - first) / middle
+
+
+def spreads():
+    """How far the ratios of one cell lie apart, in %, for each cell of the tables of CPU time."""
+    return [
+        quartile_spread([ours[turn] / theirs[turn] for turn in ours if turn in theirs])
+        for s in FACTS["scenarios"] for name in TITLE if name != BASE
+        for ours, theirs in [(rounds("load", s, name, "cpu"), rounds("load", s, BASE, "cpu"))]
+        if len(set(ours) & set(theirs)) > 2
+    ]
+
+
+def differs(times):
+    """Whether a ratio is farther from 1 than those of the usual cell are from each other."""
+    usual = statistics.median(spreads() or [0])
+    return abs(times - 1) * 100 > usual
+
+
+def columns(scenarios):
+    return ", ".join(
+        "%s × %d" % (number(s[0], 0), s[1]) + (" + %s idle" % number(s[2], 0) if s[2] else "")
+        for s in scenarios)
+
+
+def multiples(pairs):
+    """1.61 at 50, no difference at 10 and 100."""
+    clear = ["%.2f at %s" % (times, number(c, 0)) for c, times in pairs if differs(times)]
+    same = [number(c, 0) for c, times in pairs if not differs(times)]
+    if same:
+        clear.append("no difference at " + ", ".join(same))
+    return "; ".join(clear) + " connections"
+
+
 def about_06():
     for at_once, what in ((1, "one request at a time"), (16, "16 at a time")):
         parts = [
             "%s %s µs" % (title, number(median("load", load(50, at_once), name, "cpu"), 2))
-            + (" (06 is %.2f of it)" % times if name != "06" and times else "")
+            + ("" if name == "06" or not times else " (06: %.2f)" % times if differs(times)
+               else " (06: no difference)")
             for name, title in SERVERS
             if name in ("06", "limit", "libuv", "libevent", "asyncio")
             and median("load", load(50, at_once), name, "cpu")
@@ -139,49 +176,46 @@ def about_06():
     for peer in ("libuv", "libevent", "asyncio"):
         pairs = [(s, cpu_ratio(s, "06", peer)) for s in FACTS["scenarios"]]
         pairs = [(s, times) for s, times in pairs if times]
-        dear = ["%s × %d" % (number(s[0], 0), s[1]) + (" + %s idle" % number(s[2], 0) if s[2] else "")
-                for s, times in pairs if times >= 1]
+        more = [s for s, times in pairs if times > 1 and differs(times)]
+        same = [s for s, times in pairs if not differs(times)]
         if pairs:
-            yield "06 needs less CPU per request than %s in %d of %d columns%s." % (
-                peer, len(pairs) - len(dear), len(pairs),
-                "; not with (connections × requests at once) " + ", ".join(dear) if dear else "")
+            yield "06 needs less CPU per request than %s in %d of %d columns%s%s." % (
+                peer, len(pairs) - len(more) - len(same), len(pairs),
+                "; no difference with (connections × requests at once) " + columns(same)
+                if same else "",
+                "; more with " + columns(more) if more else "")
     for s in FACTS["scenarios"]:
         times = s[2] and ratio("load", s, "06", "cpu", "06", load(s[0], s[1]))
         if times:
-            yield "Beside %s idle connections a request of 06 costs %.2f of what it costs alone." % (
-                number(s[2], 0), times)
+            yield "Beside %s idle connections, a request of 06 costs %s." % (
+                number(s[2], 0),
+                "%.2f of what it costs alone" % times if differs(times) else "what it costs alone")
     memory = median("memory", 10000, "06", "used")
     if memory:
-        yield "An idle connection of 06 that has said a line keeps %s bytes." % number(memory, 0)
+        yield "An idle connection of 06 that has sent a line takes %s bytes." % number(memory, 0)
 
 
 def about_05():
     pairs = [(c, cpu_ratio(load(c), "05", "06")) for c in CONNECTIONS]
     pairs = [(c, times) for c, times in pairs if times]
     if pairs:
-        yield "CPU time per request of 05 (select) as a multiple of 06: " + ", ".join(
-            "%.2f at %s" % (times, number(c, 0)) for c, times in pairs
-        ) + " connections. Its limit is 1,024 descriptors."
+        yield ("CPU time per request of 05 (select) as a multiple of 06: " + multiples(pairs)
+               + ". Its limit is 1,024 descriptors.")
     times = cpu_ratio([50, 1, 900], "05", "06")
     if times:
-        yield ("With 50 connections that ask and 900 that are idle it is %.2f: each call of select "
-               "walks over all of them.") % times
+        yield ("With 50 connections that send requests and 900 idle ones, it is %.2f: each call of "
+               "select goes through all of them.") % times
 
 
 def about_pools():
     pairs = [(c, cpu_ratio(load(c), "04", "thread")) for c in CONNECTIONS]
     pairs = [(c, times) for c, times in pairs if times]
     if pairs:
-        yield "CPU time per request of 04 (a worker for each) against a thread each: " + ", ".join(
-            "%.2f at %s" % (times, number(c, 0)) for c, times in pairs) + " connections."
+        yield ("CPU time per request of 04 (a worker for each) as a multiple of a thread each: "
+               + multiples(pairs) + ".")
     times = cpu_ratio(load(1000), "04", "06")
     if times:
         yield "At 1,000 connections the threads of 04 cost %.2f times what 06 costs." % times
-
-
-def quartile_spread(ratios):
-    first, middle, third = statistics.quantiles(ratios, n=4, method="inclusive")
-    return 100 * (third - first) / middle
 
 
 def about_bounds():
@@ -194,30 +228,26 @@ def about_bounds():
     ]
     if busy:
         yield ("How busy 06 and its client were at 50 connections: %s of the time. Where the "
-               "client is the busier one, it bounds requests per second and latency, and hides "
-               "what the server could do; CPU time per request does not depend on that."
+               "client is the busier one, it limits requests per second and latency, and hides "
+               "what the server could do. CPU time per request does not depend on that."
                ) % "; ".join(busy)
-    spreads = [
-        quartile_spread([ours[turn] / theirs[turn] for turn in ours if turn in theirs])
-        for s in FACTS["scenarios"] for name in TITLE if name != BASE
-        for ours, theirs in [(rounds("load", s, name, "cpu"), rounds("load", s, BASE, "cpu"))]
-        if len(set(ours) & set(theirs)) > 2
-    ]
-    if spreads:
-        yield ("The ratios of CPU time differ from round to round: the middle half of them lies "
-               "within %.0f %% in the usual cell of the tables, and within %.0f %% in the worst. A "
-               "difference smaller than that says nothing."
-               ) % (statistics.median(spreads), max(spreads))
-    yield ("Meanwhile other work had %.0f %% of the processors. Requests per second and latency "
-           "suffer from that, ratios and CPU time much less.") % (100 * FACTS["others"])
+    found = spreads()
+    if found:
+        yield ("The ratios of CPU time differ from round to round. In a typical cell of the tables, "
+               "the middle half of them lies within %.0f %%, in the worst cell within %.0f %%. A "
+               "ratio nearer to 1 than the typical spread is called \"no difference\" above. More "
+               "rounds (`ROUNDS=`) make the spread smaller."
+               ) % (statistics.median(found), max(found))
+    yield ("During the run, other work took %.0f %% of the processors. That affects requests per "
+           "second and latency, and ratios and CPU time much less.") % (100 * FACTS["others"])
     if FACTS["quick"]:
-        yield "This was a short run (QUICK=1), which tests the bench: its figures mean little."
+        yield "This was a short run (QUICK=1) to try out the bench: its figures mean little."
     for row in FACTS["figures"]:
         if "failed" in row:
             yield "Failed: %s, %s %s, round %d: %s." % (
                 TITLE[row["server"]], row["kind"], row["scenario"], row["turn"] + 1, row["failed"])
     for title in FACTS["missing"]:
-        yield "%s is left out: its program was not there." % title
+        yield "%s is left out, because its program was missing." % title
 
 
 # ---- the machine ----
@@ -241,7 +271,7 @@ def machine():
     yield "commit", FACTS["commit"]
     yield "processor", "%s, %d cores" % (model, os.cpu_count())
     yield "kernel", "%s %s" % (os.uname().sysname, os.uname().release)
-    yield "congestion control", said("sysctl", "-n", "net.ipv4.tcp_congestion_control")
+    yield "[congestion control](glossary.md#congestion-control)", said("sysctl", "-n", "net.ipv4.tcp_congestion_control")
     yield "compiler", said(os.environ.get("CC", "cc"), "--version")
     yield "C library", said("ldd", "--version")
     yield "libuv", said("pkg-config", "--modversion", "libuv", pattern=version)
@@ -293,35 +323,44 @@ PLOTS = [
 
 TEXT = """# Benchmarks
 
-Written by `make bench`; the next run overwrites it. It takes ten minutes, and asks for two cores that nobody else uses. `QUICK=1 make bench`
-only tries out whether everything works, and writes to `build/bench`; `ONLY=06,libuv` takes these servers only, `ONLY=chat` the chat room of 07, `AT=50,1000` these numbers of connections, `ROUNDS=5` more rounds.
+`make bench` writes this page, and its next run overwrites it. A run takes ten minutes, and needs two cores that nothing else uses. `QUICK=1 make bench`
+only tries out whether everything works, and writes to `build/bench`. `ONLY=06,libuv` measures only these servers, `ONLY=chat` only the chat room of 07.
+`AT=50,1000` measures only these numbers of connections, and `ROUNDS=5` sets the number of rounds.
 
-All servers do the same: each line is answered with `+` and the line. One line a server, over the number of connections:
+All servers offer the [line service](glossary.md#line-service): they answer each line with `+` and the line. Some have a [thread](glossary.md#thread) or a
+[worker](glossary.md#worker) for each connection, others serve all [descriptors](glossary.md#descriptor) in one thread. The plots show CPU time,
+[throughput](glossary.md#throughput) and [latency](glossary.md#latency) over the number of connections, with one curve per server:
 
 {plots}
 
 ## What the figures say
 
+Each ratio here, and in brackets in the tables, is a median of ratios *within* a round, in which both servers ran at nearly the same time.
+Each time is a median over the rounds, taken by itself. So a ratio need not be the quotient of the two times beside it.
+
 {sentences}
 
 ## What was measured
 
-- *limit* is a bare epoll loop with nothing around it: no timeouts, no limits, no care for slow readers. It shows what the kernel costs.
-- *a thread each* starts a thread for each connection. *04 pool* has as many workers as there are connections, or it would be the wait for
-  a worker that is measured.
-- *libuv*, *libevent* and *asyncio* do the line service as a careful user of each would write it: all replies to one read in one write, no
-  Nagle algorithm, and for the first two the parser of chapter 06. They have no idle timeouts, which 06 has.
-- The client is that of chapter 06. Lines have 16 bytes, each reply is checked, and a connection sends again when it has its replies
-  (a closed loop). With 16 at a time it sends 16 lines together, and waits for all 16 replies.
-- Idle connections are held by another process. They say nothing.
-- *Server CPU time per request* is the scheduler's own account of the server's threads, user and system time together, between the
-  moment when all are connected and the last reply, divided by the requests. It is the steadiest figure on a machine that does other things too.
-- *Latency* is from the send of a batch to the arrival of the reply, as the client sees it, waiting in the client included. Connecting is
-  done before the clock starts.
-- *Memory* is the growth of the process's resident set (Rss in `/proc/PID/smaps_rollup`) by so many idle connections; what the kernel
-  keeps for a socket comes on top, for all alike. The pool's threads are counted as its clients' memory.
-- Each figure is the median of the rounds. In each round the servers take turns, 0.4 s each (up to 100 connections: three times 0.13 s); the
-  others are asleep. Before the first round one client has come and gone. In brackets: the ratio to {base} in the same turn (median again).
+- *limit* is a bare epoll loop with nothing around it: it has no [timeouts](glossary.md#timeout) and no limits, and does not handle
+  [slow readers](glossary.md#slow-reader). It shows what the [kernel](glossary.md#kernel) costs.
+- *a thread each* starts a thread for each connection. *04 pool* has as many workers as there are connections; with fewer, the figures would show
+  mostly the wait for a worker.
+- *libuv*, *libevent* and *asyncio* offer the line service as a careful user of each library would write it: all replies to one read leave in one write,
+  [Nagle's algorithm](glossary.md#nagles-algorithm) is off, and the first two use the parser of chapter 06. They have no
+  [idle timeouts](glossary.md#idle-timeout), which 06 has.
+- The client is the [load generator](glossary.md#load-generator) of chapter 06. Lines have 16 bytes, and each reply is checked. A connection sends again
+  when it has all its replies (a closed loop). With 16 requests at a time, it sends 16 lines together, and waits for all 16 replies.
+- Another process holds the idle connections, and sends nothing on them.
+- *Server CPU time per request* is what the scheduler counts for the server's threads, user and system time together, from the
+  moment when all clients are connected until the last reply, divided by the number of requests. On a machine that does other work too, it is the
+  steadiest figure.
+- *Latency* is the time from the send of a batch to the arrival of the reply, as the client sees it. It includes waiting in the client. The clock
+  starts after the clients have connected.
+- *Memory* is how much these idle connections increase the process's resident set (Rss in `/proc/PID/smaps_rollup`). What the kernel keeps for a
+  [socket](glossary.md#socket) is not included; it is the same for all servers. The memory of the pool's threads counts as memory of its clients.
+- Each figure is the median of the rounds. In each round the servers take turns of 0.4 s (up to 100 connections: three turns of 0.13 s), while the
+  others sleep. Before the first round, each server has served one client. In brackets is the ratio to {base} in the same turn (also a median).
 
 | | |
 | --- | --- |

@@ -79,7 +79,7 @@ def run_load(server, arguments, n):
 
 
 def run_idle(server):
-    """Bytes of resident memory for each idle connection that has said a line."""
+    """Bytes of resident memory for each idle connection that has sent a line."""
     with start(server) as running:
         run_load(running, ("requests", 1, 16), 1600)
         before = running.resident()
@@ -162,21 +162,22 @@ def table(facts, first, columns, base, text):
 
 TEXT = """## TLS
 
-The line service of 08 beside the same on libevent's OpenSSL bufferevents, which has the same settings of TLS (`tls.h`), and, for
-handshakes, beside `openssl s_server -rev`. Certificates of `make certs` (EC P-256), {openssl}. `ONLY=tls make bench` measures this
-section only. {quick}Each figure is the median of {rounds} rounds, in brackets the ratio to libevent, or to s_server, in the same round.
+This section compares 08 with a line service on libevent's OpenSSL bufferevents, which has the same TLS settings (`tls.h`). For
+[handshakes](glossary.md#handshake), it also compares with `openssl s_server -rev`. The [certificates](glossary.md#certificate) are those of `make certs`
+(EC P-256), the library is {openssl}. `ONLY=tls make bench` measures only this section. {quick}Each figure is the median of {rounds} rounds. In brackets is
+the ratio to libevent, or to s_server, in the same round.
 
-Server CPU time per request, in µs, and resident memory of an idle connection that has said a line, in bytes ({idle} connections):
+The first table shows server CPU time per request, in µs, and the resident memory of an idle connection that has sent a line, in bytes ({idle} connections):
 
 {requests}
 
-Handshakes per second of CPU time (in brackets: more than 1 is better), each with one line and its reply. A full handshake signs with the
-server's key; a resumed one brings a ticket:
+The second table shows handshakes per second of CPU time, each with one line and its reply (a ratio above 1 is better). In a full handshake, the server
+signs with its key. In a resumed one, the client brings a [session ticket](glossary.md#session-ticket):
 
 {handshakes}
 
-The client of these figures makes the system calls of a blocking program, on the other core. s_server gives two tickets for each full
-handshake of TLS 1.3, the others one.
+The client for these figures makes the [system calls](glossary.md#system-call) of a [blocking](glossary.md#blocking) program, on the other core. s_server
+gives two tickets for each full handshake of TLS 1.3, the other servers give one.
 """
 
 

@@ -8,10 +8,14 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=tools.sh
 . "$root/tests/bin/tools.sh"
+# shellcheck source-path=SCRIPTDIR source=tmpdir.sh
+. "$root/tests/bin/tmpdir.sh"
+choose_tmpdir
 : "${SANITIZERS:=address,undefined}" # of every build, unless `san` says otherwise
 
 # We may be run by make, and by a test: nothing of those is meant for the make and bats in here.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES SAN TAGS FILTER STOP_FILE PROGRAMS SOURCES
+unset BEGUN_AHEAD # of the helpers' `seen`
 PATH=${PATH//"${BATS_LIBEXEC:-/none}:"/}
 BATS_LIB_PATH=$(bats_lib_path)
 for name in "${!BATS_@}"; do
@@ -22,6 +26,17 @@ export PATH BATS_LIB_PATH KIT_BUILT=yes # see tests/setup_suite.bash: here it is
 die() {
     echo "${0##*/}: $*" >&2
     exit 2
+}
+
+# replace FROM TO [FROM TO…]: in what comes on standard input; paths, whatever is in their names.
+replace() {
+    local line i
+    while IFS= read -r line || [[ $line ]]; do
+        for ((i = 1; i < $#; i += 2)); do
+            line=${line//"${!i}"/"${@:i+1:1}"}
+        done
+        printf '%s\n' "$line"
+    done
 }
 
 # ---- what there is ----
@@ -35,11 +50,28 @@ all_ids() {
     done | sort -t - -k 1n -k 2n
 }
 
+# hunts_of CHAPTER: the ids of its hunts, in order.
+hunts_of() {
+    local each
+    for each in $(all_ids | grep "^$1-"); do
+        (choose "$each" && [[ $kind != hunt ]]) || echo "$each"
+    done
+}
+
+# seeded_hunt CHAPTER NAME: the same hunt of the chapter for the same name, each time, everywhere.
+seeded_hunt() {
+    local hunts sum
+    mapfile -t hunts < <(hunts_of "$1")
+    ((${#hunts[@]})) || die "chapter $1 has no hunts"
+    sum=$(printf %s "$2" | cksum)
+    echo "${hunts[${sum%% *} % ${#hunts[@]}]}"
+}
+
 # choose ID: sets id (4.2 is 4-2), chapter (04-threadpool), dir, kind, title, own_tests (or "").
 choose() {
     local found
     id=${1/./-}
-    [[ $id =~ ^[1-9]-[1-9][0-9]*$ ]] || die "'$1' is no exercise: make exercises lists them"
+    [[ $id =~ ^[1-9]-(0|[1-9][0-9]*)$ ]] || die "'$1' is no exercise: make exercises lists them"
     shopt -s nullglob
     found=("$root/0${id%-*}"-*/exercises/"${id#*-}"-*/)
     shopt -u nullglob
@@ -73,13 +105,49 @@ san_of() {
 
 # ---- programs ----
 
-# copy_chapter TO: its sources, without what was built there and without the exercises; and what
-# the exercise begins `with` of other chapters.
+# kits_text: where the chapter is, as the kit has it. A reader who tries things out changes the
+# chapter, and an exercise must not begin with that. Where there is no git, nobody can tell.
+kits_text() {
+    local own=$root/build/exercises/kits-text changes
+    changes=$(git -C "$root" status --porcelain -uno -- "$chapter" 2>/dev/null) || changes=
+    if [[ ! $changes ]]; then
+        echo "$root/$chapter"
+        return
+    fi
+    rm -rf "$own"
+    mkdir -p "$own"
+    git -C "$root" archive HEAD "$chapter" | tar -x -C "$own" || return
+    echo "$chapter differs from the kit's (git diff $chapter); the kit's own text is used here" >&2
+    echo "$own/$chapter"
+}
+
+# copy_step FROM TO: a step of the chapter, as server.c (and client.c, if the step is a pair).
+copy_step() {
+    local step
+    step=$1/steps/$(about step)
+    cp "$1/Makefile" "$2/"
+    if [[ -f $step.c ]]; then
+        cp "$step.c" "$2/server.c"
+    else
+        cp "$step-server.c" "$2/server.c"
+        cp "$step-client.c" "$2/client.c"
+    fi
+}
+
+# copy_chapter TO: its sources, without what was built there, the steps and the exercises; and what
+# the exercise begins `with` of other chapters. Of a warm-up, its step only. KITS_TEXT: not what a
+# reader has changed.
 copy_chapter() {
-    local file
+    local file from=$root/$chapter
+    [[ ! ${KITS_TEXT-} ]] || from=$(kits_text)
     mkdir -p "$1"
-    tar -C "$root/$chapter" --exclude=./server --exclude=./client --exclude=./exercises \
-        --exclude=./certs -cf - . | tar -C "$1" -xf -
+    if [[ $kind == first ]]; then
+        copy_step "$from" "$1"
+        return
+    fi
+    for file in "$from"/*; do
+        [[ ${file##*/} =~ ^(server|client|load|steps|exercises|certs)$ ]] || cp -pR "$file" "$1/"
+    done
     about with | while read -r file; do
         cp "$root/$file" "$1/"
     done
@@ -87,7 +155,35 @@ copy_chapter() {
 
 # apply PATCH TO: not a line may have changed around what it changes.
 apply() {
+    local reason
+    ! reason=$(lacking patch) || die "$reason"
     patch -s -f -p1 --fuzz=0 --no-backup-if-mismatch -r - -d "$2" -i "$1"
+}
+
+# put_bug TO: makes the chapter that is there the start of a hunt or warm-up, or a catch's mutant. A
+# handout (tests/bin/handout) has no patches, but the changed files: start/, or encoded in mutant.
+put_bug() {
+    if [[ -d $dir/start ]]; then
+        cp "$dir/start/"* "$1/"
+    elif [[ -f $dir/mutant ]]; then
+        base64 -d "$dir/mutant" | tar -xz -C "$1"
+    else
+        apply "$dir/bug.patch" "$1"
+    fi
+}
+
+# changed_by_bug: names of files.
+changed_by_bug() {
+    if [[ -d $dir/start ]]; then
+        ls "$dir/start"
+    else
+        sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$dir/bug.patch"
+    fi
+}
+
+# in_handout: this exercise has no solution here, and only its first hint.
+in_handout() {
+    [[ ! -e $dir/hint-2 ]]
 }
 
 # plant TREE: a fresh tree with a copy of the chapter.
@@ -98,16 +194,20 @@ plant() {
     copy_chapter "$1/$chapter"
 }
 
-# build TREE SANITIZERS: both programs; what the compiler says is printed. One whose sources are
-# the chapter's own has been built already.
+# build TREE SANITIZERS: its programs; what the compiler says is printed. One whose sources are the
+# chapter's own has been built already.
 build() {
-    local differ targets=() program to
+    local differ targets=() source program to
     to=$(programs "$1" "$2")
-    differ=$(diff -rq -x server -x client -x exercises -x certs \
-        "$root/$chapter" "$1/$chapter/" 2>&1)
+    differ=$(diff -rq "$root/$chapter" "$1/$chapter/" 2>&1 |
+        grep -vE '(: (server|client|load|steps|exercises|certs)|/(server|client|load) differ)$') ||
+        true
     mkdir -p "$to"
-    for program in server client; do
-        if grep -vE "/$([[ $program == server ]] && echo client || echo server)\.c differ$" \
+    for source in "$1/$chapter"/{server,client,load}.c; do
+        [[ -f $source ]] || continue
+        program=$(basename "$source" .c)
+        # What differs, but for the other programs' own sources.
+        if sed -E "/\/$program\.c differ$/b; /\/(server|client|load)\.c differ$/d" \
             <<<"$differ" | grep . >/dev/null; then
             targets+=("${to#"$1"/}/$program")
         else
@@ -128,6 +228,17 @@ build_kit() {
     mkdir -p "$root/build"
     flock "$root/build/lock" make -s -C "$root" -j "$(getconf _NPROCESSORS_ONLN)" SAN="$1" \
         all helpers >&2
+}
+
+# build_chapter SANITIZERS: the same, but only what the tests of this chapter need: sooner.
+build_chapter() {
+    local targets=("$chapter" tools)
+    [[ $chapter != 06-* ]] || targets+=(04-threadpool) # it is compared with that
+    [[ -x $root/${1:+build/${1//,/-}/}$chapter/server && -x $root/build/helpers/peer ]] ||
+        echo "building $chapter${1:+ with sanitizers} and the tools of the tests ..." >&2
+    mkdir -p "$root/build"
+    flock "$root/build/lock" make -s -C "$root" -j "$(getconf _NPROCESSORS_ONLN)" SAN="$1" \
+        "${targets[@]}" >&2
 }
 
 # ---- tests ----
@@ -154,20 +265,26 @@ kept_tests() {
 }
 
 # guests_part FILTER FILE…: for a server of somebody else, the tests but those that begin with
-# "client: "; for a client, those.
+# "client: " or "load: "; for a client, those of the client.
 guests_part() {
-    local option=-v
-    [[ ${SERVER-} ]] || option=-e
-    names_in "${@:2}" | grep -E "$1" | grep $option '^client: ' | sort -u | filter_of
+    local others=(-vE '^(client|load): ')
+    [[ ${SERVER-} ]] || others=('^client: ')
+    names_in "${@:2}" | grep -E "$1" | grep "${others[@]}" | sort -u | filter_of
 }
 
-# run_bats JOBS FILTER FILE…: prints TAP. PROGRAMS, SOURCES and SAN, or SERVER and CLIENT, say what
-# is tested. Sanitizers of older compilers fail where some kernels put things at random.
+# run_bats JOBS FILTER FILE…: prints TAP. LIGHT: without the tests that take long. PROGRAMS, SOURCES
+# and SAN, or SERVER and CLIENT, say what is tested. Sanitizers of older compilers fail where some
+# kernels put things at random.
 run_bats() {
-    local options=(--formatter tap --print-output-on-failure) fixed=()
+    local options=(--formatter tap --print-output-on-failure) fixed=() tags=''
+    # In the foreground, to hear of Ctrl-C. BusyBox's timeout has no such option and needs none.
+    local limit=(timeout --foreground 600)
+    "${limit[@]}" true 2>/dev/null || limit=(timeout 600)
     options+=(--setup-suite-file "$root/tests/setup_suite.bash")
     gnu_parallel && (($1 > 1)) && options+=(--jobs "$1")
-    [[ -z ${SERVER-}${CLIENT-} ]] || options+=(--filter-tags '!kit')
+    [[ -z ${SERVER-}${CLIENT-} ]] || tags=,!kit
+    [[ ! ${LIGHT-} ]] || tags+=,!heavy
+    [[ ! $tags ]] || options+=(--filter-tags "${tags#,}")
     if [[ ${SERVER-} && ! ${CLIENT-} ]] || [[ ${CLIENT-} && ! ${SERVER-} ]]; then
         options+=(--filter "$(guests_part "${@:2}")")
     elif [[ $2 ]]; then
@@ -176,7 +293,7 @@ run_bats() {
     [[ -z ${SAN-} ]] || ! setarch "$(uname -m)" -R true 2>/dev/null ||
         fixed=(setarch "$(uname -m)" -R)
     shift 2
-    timeout --foreground 600 "${fixed[@]}" bats "${options[@]}" "$@" </dev/null 2>&1 3>&- 4>&- ||
+    "${limit[@]}" "${fixed[@]}" bats "${options[@]}" "$@" </dev/null 2>&1 3>&- 4>&- ||
         return
 }
 
@@ -225,9 +342,11 @@ make_start() {
         return
     fi
     copy_chapter "$1"
+    if [[ $kind == hunt || $kind == first ]]; then
+        put_bug "$1" >&2 || die "$chapter was changed: git diff $chapter"
+    fi
     if [[ $kind == hunt ]]; then
-        apply "$dir/bug.patch" "$1" >&2 || die "$chapter was changed: git diff $chapter"
-        sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$dir/bug.patch" | while read -r file; do
+        changed_by_bug | while read -r file; do
             sed -i "1i /* Broken on purpose: exercise $id, ${dir#"$root"/}/README.md */" "$1/$file"
         done
     fi
@@ -235,9 +354,15 @@ make_start() {
     detach "$1"
 }
 
+# own_makefile TO TARGET: `make` here, and `make hint` and its like, are the kit's commands.
 own_makefile() {
-    printf '%s\n' '# `make` here is the same as in the directory of the kit.' '.PHONY: all' \
-        "all: ; @\$(MAKE) --no-print-directory -C ../.. $2" >"$1/Makefile"
+    local name=${2#exercise-}
+    cat >"$1/Makefile" <<END
+# These commands are the same as in the kit's directory: make $2, make hint-$name ...
+.PHONY: all hint watch solution reset
+all: ; @\$(MAKE) --no-print-directory -C ../.. $2
+hint watch solution reset: ; @\$(MAKE) --no-print-directory -C ../.. \$@-$name
+END
 }
 
 # make_reference TO: how it should end.
@@ -249,19 +374,26 @@ make_reference() {
     detach "$1"
 }
 
-# adopt TREE DIRECTORY: a tree whose chapter is that directory.
+# adopt TREE DIRECTORY: a tree whose chapter has a link to each file of that directory. So a file
+# of the reader's may include "util.h" as the copies do, or "../util.h" as the chapter does. Names
+# that make or a shell could take for commands are left out, and so are other makefiles.
 adopt() {
-    mkdir -p "$1"
+    rm -rf "${1:?}/$chapter" "$1/build" # objects may be newer, and of another copy
+    mkdir -p "$1/$chapter"
     ln -sfn "$root/Makefile" "$1/Makefile"
     ln -sfn "$root/tests" "$1/tests"
     ln -sfn "$2/util.h" "$1/util.h"
-    ln -sfn "$2" "$1/$chapter"
+    cp -rs "$2/." "$1/$chapter/"
+    rm -f "$1/$chapter/"{server,client,load} # of an earlier build
+    rm -f "$1/$chapter/"{GNUmakefile,makefile}
+    find "$1/$chapter" -mindepth 1 -name '*[!A-Za-z0-9._-]*' -prune -exec rm -rf {} +
+    ln -sf "$root/$chapter/Makefile" "$1/$chapter/" # the copy's own calls us
 }
 
 # variant ALT TREE: builds what is odd but correct; sets `variant`, the variables for run_bats.
 # A patch goes on top of the solution (of a build) or of the chapter; anything else is a program.
 variant() {
-    case $1 in
+    case ${1##*/} in
     *.patch)
         plant "$2"
         [[ $kind != build ]] || apply "$dir/solution.patch" "$2/$chapter" || return
@@ -269,7 +401,7 @@ variant() {
         variant=("PROGRAMS=$(programs "$2" "$SANITIZERS")" "SOURCES=$2/$chapter"
             "SAN=$SANITIZERS")
         ;;
-    */client*) variant=("CLIENT=$(printf %q "$1")") ;;
+    client*) variant=("CLIENT=$(printf %q "$1")") ;;
     *) variant=("SERVER=$(printf %q "$1")") ;;
     esac
 }
@@ -330,6 +462,6 @@ say_failed() {
 # make_mutant TREE SANITIZERS: the chapter with the bug; sets variant.
 make_mutant() {
     plant "$1"
-    apply "$dir/bug.patch" "$1/$chapter" && build "$1" "$2" || return
+    put_bug "$1/$chapter" && build "$1" "$2" || return
     variant=("PROGRAMS=$(programs "$1" "$2")" "SOURCES=$1/$chapter" "SAN=$2")
 }

@@ -8,7 +8,7 @@ load ../helpers/common
 # python CODE [ARGUMENT…]: with functions that make a client with a name, get an answer, and ask.
 python() {
   need python3
-  timeout 20 python3 -c "if True:
+  timeout $((20 * PATIENCE)) python3 -c "if True:
     import os, socket, sys, time
     server = sys.argv[1]
     def client(name=None):
@@ -44,7 +44,7 @@ refuses() {
 }
 
 # unix(7). An empty datagram is a datagram; two never become one.
-@test "-a unix:PATH: it says where it listens, and each datagram of 0 to 65,507 bytes comes back" {
+@test "-a unix:PATH: it says where it listens, and echoes each datagram of 0 to 65,507 bytes" {
   start_server -a "unix:$T/s"
   assert_equal "$(<"$T/server.out")" "listening on unix:$T/s"
   run -0 python '
@@ -60,7 +60,7 @@ refuses() {
 }
 
 # unix(7): a client has the path it has bound, or a name in no file system, or none at all.
-@test "everybody with a name gets the answer, alike or not; who has none does no harm" {
+@test "each client with a name gets its answer; a client without one does no harm" {
   start_server -a "unix:$T/s"
   run -0 python '
     a, b, c, nobody = client(server + "2"), client(sys.argv[2]), client(""), client()
@@ -74,7 +74,7 @@ refuses() {
 }
 
 # recv(2), MSG_TRUNC. No header limits the length here, only the buffer of the sender's socket.
-@test "a datagram of 150,000 bytes is echoed whole or not at all" {
+@test "a datagram of 150,000 bytes is echoed in full or not at all" {
   start_server -a "unix:$T/s"
   run -0 python '
     c = client(sys.argv[2])
@@ -85,7 +85,7 @@ refuses() {
 }
 
 # unix(7): datagrams are not lost; when the receiver does not read, its sender blocks.
-@test "a client that never reads its answers holds nobody up" {
+@test "a client that never reads its answers does not delay the others" {
   start_server -a "unix:$T/s"
   run -0 python '
     deaf, other = client(sys.argv[2]), client("")
@@ -99,8 +99,28 @@ refuses() {
   assert_output "b'hello'"
 }
 
-# rename(2): a client keeps the name it was given, though its file has gone elsewhere.
-@test "a client that has the name of the server does not make it talk with itself" {
+# unix(7): data that its receiver has not read counts against its sender's SO_SNDBUF. The server has
+# one for all clients. Answers are then lost, as the README says, and the server goes on.
+@test "unread large answers cost other clients their answers only until they are read" {
+  start_server -a "unix:$T/s"
+  run -0 python '
+    deaf, other = client(sys.argv[2]), client("")
+    for i in range(8):
+        deaf.sendto(b"x" * 60000, server)
+    other.settimeout(0.2)
+    ask(other, b"now")
+    deaf.settimeout(0.2)
+    while answer(deaf) != b"nothing":
+        pass
+    while answer(other) != b"nothing":
+        pass
+    other.settimeout(2)
+    print(ask(other, b"hello"))' "$T/c"
+  assert_output "b'hello'"
+}
+
+# rename(2): a client keeps the name that it was given, even if its file has been moved.
+@test "a client that has the server's own name does not make the server talk to itself" {
   local before used
   start_server -a "unix:$T/s"
   run -0 python '
@@ -118,8 +138,8 @@ refuses() {
   ((used < 50)) || complain "it took $used ms of processor time in half a second"
 }
 
-# umask(2), unix(7): to send one needs the right to write. A chmod after bind would be too late.
-@test "the socket has mode 600 whatever the umask, and is gone when the server has ended" {
+# umask(2), unix(7): sending needs the right to write. A chmod after bind would be too late.
+@test "the socket has mode 600 whatever the umask, and is removed when the server ends" {
   umask 0
   start_server -a "unix:$T/s"
   assert_equal "$(stat -c %a "$T/s")" 600
@@ -127,8 +147,22 @@ refuses() {
   [[ ! -e $T/s ]] || complain "$T/s is still there"
 }
 
+# Somebody may have removed its file. What is there now is not ours: another server, or a text.
+# bats test_tags=kit
+@test "a file that has replaced the socket file is left in place when the server ends" {
+  start_server -a "unix:$T/s"
+  rm "$T/s"
+  NAME=other start_server -a "unix:$T/s"
+  stop_server
+  echoes hello
+  rm "$T/s"
+  echo precious >"$T/s"
+  NAME=other stop_server
+  assert_equal "$(<"$T/s")" precious
+}
+
 # unix(7): the file stays when its server dies, and then bind fails with EADDRINUSE.
-@test "a stale path, left by a server that was killed, is taken over" {
+@test "a stale socket file, left by a server that was killed, is replaced" {
   start_server -a "unix:$T/s"
   stop_server 137 KILL
   [[ -S $T/s ]]
@@ -137,9 +171,36 @@ refuses() {
   assert_output "b'hello'"
 }
 
+# flock(2). The shim makes each server wait between its look at the stale socket and the next step.
+# bats test_tags=kit
+@test "two servers start at once on a stale path: one listens, the other says so and exits 1" {
+  local name
+  start_server -a "unix:$T/s"
+  stop_server 137 KILL
+  for name in one other; do
+    start_tool $name "${SHIM_ENV[@]}" FAULT_DELAY=close:300000 bash -c "exec $SERVER \"\$@\"" \
+      server -a "unix:$T/s"
+  done
+  wait_for 5 grep -q . "$T/one.err" "$T/other.err"
+  wait_for 5 grep -q . "$T/one.out" "$T/other.out"
+  run -0 cat "$T/one.err" "$T/other.err"
+  assert_output "server: bind unix:$T/s: Address already in use (EADDRINUSE)"
+  run -0 cat "$T/one.out" "$T/other.out"
+  assert_output "listening on unix:$T/s"
+}
+
+# unix(7), "Abstract": a name that begins with a NUL byte has no file, and so no mode either.
+# bats test_tags=kit
+@test "unix: without a path is refused by the server and the client" {
+  local PORT=1
+  refuses 'server: unix: needs a path, as in unix:/tmp/echo' -a unix:
+  run -1 --separate-stderr client -a unix: hello
+  assert_equal "$stderr" 'client: unix: needs a path, as in unix:/tmp/echo'
+}
+
 # sys/un.h: sun_path has 108 bytes.
 # bats test_tags=kit
-@test "a path that is taken, a file, a link or too long: the reason, exit 1, nothing is touched" {
+@test "a path in use, a file, a link, a path too long: the reason, exit 1, nothing is changed" {
   local path
   start_server -a "unix:$T/s"
   echo precious >"$T/file"
@@ -153,9 +214,9 @@ refuses() {
   echoes hello
 }
 
-# ECMA-48: ESC and the bytes from 0x80 to 0x9f can order a terminal about.
+# ECMA-48: ESC and the bytes from 0x80 to 0x9f can control a terminal.
 # bats test_tags=kit
-@test "-v shows the client's path, but no byte of it that a terminal would obey" {
+@test "-v shows the client's path without any byte that a terminal would obey" {
   start_server -v -a "unix:$T/s"
   run -0 python 'print(ask(client(sys.argv[2]), b"hi"))' "$T/"$'\e[31m\n'
   assert_output "b'hi'"
@@ -165,7 +226,7 @@ refuses() {
 # ---- the client ----
 
 # bats test_tags=kit
-@test "client: prints each reply, leaves no file; what does not fit is refused, not cut" {
+@test "client: prints each reply, leaves no file; a message too long is refused, not cut" {
   local longest=$T/longest
   start_server -a "unix:$T/s"
   run -0 --separate-stderr client -a "unix:$T/s" one '' 'two words'
@@ -182,7 +243,7 @@ refuses() {
 
 # unix(7): a sender waits while the queue of the receiver is full. The client has a time limit.
 # bats test_tags=kit
-@test "client: the server hangs and its queue is full: the messages are lost, in time" {
+@test "client: the server hangs and its queue is full: it gives its messages up in time" {
   local start
   start_server -a "unix:$T/s"
   kill -STOP "$SERVER_PID"
@@ -196,7 +257,7 @@ refuses() {
         print("full")'
   assert_output full
   start=$(now_ms)
-  run timeout 5 bash -c "$CLIENT -t 20 -r 2 -a unix:$T/s one two"
+  run timeout 5 bash -c "$CLIENT -t 20 -r 2 -a unix:${T@Q}/s one two"
   kill -CONT "$SERVER_PID"
   assert_equal "$output" '2 sent, 0 received, 2 retried, 2 lost'
   (($(now_ms) - start < 4000))
@@ -204,7 +265,7 @@ refuses() {
 
 # connect(2): ENOENT, ECONNREFUSED.
 # bats test_tags=kit
-@test "client: no such path, or nobody there any more: the reason, exit 1" {
+@test "client: no such path, or no server behind it any more: the reason, exit 1" {
   start_server -a "unix:$T/s"
   stop_server 137 KILL
   run -1 --separate-stderr client -a "unix:$T/none" hello

@@ -20,7 +20,7 @@ let_go() {
   for NAME; do finish_peer; done
 }
 
-# Its child processes, zombies too.
+# Prints its child processes, including zombies.
 children() {
   pgrep -P "$SERVER_PID" || true
 }
@@ -38,7 +38,7 @@ has_children() {
 }
 
 # fork(2): the parent's copy of the descriptor is one more, and the connection ends with the last.
-@test "its connection ends when the process has closed it, and the first process keeps none" {
+@test "a connection ends when its process closes it: the parent keeps no descriptor of it" {
   local before
   start_server
   receives '+one\n' send:'one\n' half-close within:2000:eof
@@ -56,7 +56,7 @@ has_children() {
   ((status == 0)) || complain "$output"
 }
 
-@test "a process that is killed takes its own client along, and nobody else" {
+@test "when a child process is killed, its own client is disconnected and no other" {
   need pgrep
   local victim
   start_server
@@ -71,7 +71,7 @@ has_children() {
 }
 
 # wait(2), NOTES: a child that has ended and is not waited for stays as a zombie.
-@test "after 100 clients no process is left, not even a zombie, though nobody comes after them" {
+@test "after 100 clients no process is left, not even a zombie, even if no client follows" {
   need pgrep
   start_server
   hold last
@@ -82,7 +82,7 @@ has_children() {
   wait_for 3 has_children 0 || complain "left: $(ps -o pid,stat,args --ppid "$SERVER_PID")"
 }
 
-@test "-c 2: a third client waits, without cost, and is served when one of the two has gone" {
+@test "-c 2: a third client waits, at no cost, and is served when one of the two has gone" {
   need pgrep
   local ticks
   start_server -c 2
@@ -100,7 +100,7 @@ has_children() {
 }
 
 # signal(7): the end of a process interrupts those calls of its parent that wait.
-@test "EINTR in every call that waits: all are served, and nothing is left" {
+@test "EINTR in every call that waits: all clients are served, and nothing is left" {
   need pgrep
   FAULT_ENV='FAULT_FAIL=accept:EINTR:2,poll:EINTR:2,select:EINTR:2,recv:EINTR:2,send:EINTR:2' \
     start_server -c 3
@@ -109,8 +109,8 @@ has_children() {
   wait_for 3 has_children 0
 }
 
-# accept(2): ENFILE, EMFILE, ENOMEM are over in a moment.
-@test "accept fails: those who are connected are served, the next one a little later" {
+# accept(2): ENFILE, EMFILE and ENOMEM pass quickly.
+@test "accept fails: connected clients are still served, and the next one a little later" {
   FAULT_ENV='FAULT_FAIL=accept:EMFILE:@2,accept:ENOMEM:@3,accept:ECONNABORTED:@4' start_server -c 3
   hold first send:'again\n' line
   receives '+hello\n' send:'hello\n' line
@@ -118,7 +118,7 @@ has_children() {
   assert_equal "$(<"$T/first.out")" $'+first\n+again'
 }
 
-# kill(2): to one process, and the others have to be told.
+# kill(2) signals one process, which has to tell the others.
 # bats test_tags=kit
 @test "SIGTERM with three clients: all processes end within 2 s, with exit status 0" {
   start_server
@@ -129,9 +129,21 @@ has_children() {
   let_go first second third
 }
 
-# prctl(2), PR_SET_PDEATHSIG. A process that stays would serve on with the program of yesterday.
+# signal(7): a stopped process takes SIGTERM only after SIGCONT. stop_server waits 3 s.
 # bats test_tags=kit
-@test "kill -9 of the first process ends all, and the port is free" {
+@test "SIGTERM while one process is stopped: all end within 2 s, with exit status 0" {
+  need pgrep
+  start_server
+  hold first closed:2500
+  kill -STOP "$(children)"
+  hold second closed:2500
+  stop_server
+  let_go first second
+}
+
+# prctl(2), PR_SET_PDEATHSIG. A process that stays would go on serving with the old program.
+# bats test_tags=kit
+@test "kill -9 of the parent ends all processes and frees the port" {
   start_server
   hold first closed:2000
   hold second closed:2000
@@ -142,11 +154,11 @@ has_children() {
 }
 
 # bats test_tags=kit
-@test "-c with something that is no number from 1 to 1000: usage, exit 2" {
+@test "-c with anything but a number from 1 to 1000: usage, exit 2" {
   local bad
   for bad in 0 1001 x ''; do
     run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -c "$bad"
     [[ $stderr == "server: -c \"$bad\": not a number from 1 to 1000"*usage:* ]] ||
-      complain "not what was to be said: $stderr"
+      complain "not the expected message: $stderr"
   done
 }

@@ -33,14 +33,14 @@ serves() {
 }
 
 # RFC 1700, "Data Notations": network byte order.
-@test "a frame is answered by a frame of + and its bytes, whatever these are" {
+@test "the reply to a frame is a frame of + and its bytes, whatever they are" {
   start_server
   receives "$(frame hello +)" send:"$(frame hello)" half-close eof
   receives '\x00\x00\x00\x06+\n\x00\xff\x80\r' send:'\x00\x00\x00\x05\n\x00\xff\x80\r' \
     half-close eof
 }
 
-@test "a frame of no bytes is a frame; several in a segment are several" {
+@test "an empty frame is a frame; several frames in one segment are several frames" {
   start_server
   receives "$(frame '' +)" send:"$(frame '')" half-close eof
   receives "$(frame one +)$(frame '' +)$(frame three +)" \
@@ -48,13 +48,13 @@ serves() {
 }
 
 # recv(2) may bring a part of the length, too.
-@test "a frame in segments of 1 byte, its length too, is one frame" {
+@test "a frame in segments of 1 byte, its length included, is one frame" {
   start_server
   receives "$(frame hello +)" dribble:20:'\x00\x00\x00\x05hell' open:50 send:o \
     half-close eof
 }
 
-@test "a frame of 70,000 bytes is answered, and one of 1,048,576, which is the limit" {
+@test "a frame of 70,000 bytes is answered, and so is one of 1,048,576, which is the limit" {
   local size
   start_server
   for size in 70000 1048576; do
@@ -67,7 +67,7 @@ serves() {
 }
 
 # As a signed number the second and third are negative, and 4 or 5 more than the last is nothing.
-@test "a longer frame is refused as soon as its length is there, also one of 2 GB or 4 GB" {
+@test "a longer frame, even of 2 GB or 4 GB, is refused as soon as its length has arrived" {
   start_server
   refuses send:'\x00\x10\x00\x01'
   refuses send:'\x80\x00\x00\x00'
@@ -77,7 +77,7 @@ serves() {
 }
 
 # getrlimit(2): there is no room for 2 GB, but that is no reason to end.
-@test "the limit is checked before memory is taken" {
+@test "the limit is checked before memory is allocated" {
   need prlimit
   local before peak
   start_server
@@ -91,12 +91,12 @@ serves() {
 }
 
 # close(2) with unread input sends a reset, which destroys the reason: RFC 2525, 2.17.
-@test "the refusal arrives though the client has sent 1 MB after the length" {
+@test "the refusal arrives even if the client has sent 1 MB after the length" {
   start_server
   refuses send:'\x7f\xff\xff\xff' fill:1000000
 }
 
-@test "-m 5 refuses a frame of 6 bytes, not one of 5; the frames before it are answered" {
+@test "-m 5 refuses a frame of 6 bytes but not one of 5; frames before it are answered" {
   start_server -m 5
   receives "$(frame hello +)" send:"$(frame hello)" half-close eof
   "$PEER" -t 3 "$PORT" send:"$(frame hello)$(frame 'hello!')$(frame more)" eof >"$T/received"
@@ -108,7 +108,7 @@ serves() {
 }
 
 # malloc(3) returns NULL when there is none. Here the sanitizer's says no to more than 1 MB.
-@test "no memory for a frame that is allowed: it is refused, and the server goes on" {
+@test "no memory for a frame within the limit: it is refused, and the server goes on" {
   ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=1 start_server -m 8000000
   head -c 4000000 /dev/zero | tr '\0' x >"$T/bytes"
   { printf '\x00\x3d\x09\x00' && cat "$T/bytes"; } >"$T/sent"
@@ -117,7 +117,7 @@ serves() {
   serves
 }
 
-@test "half a length, or half a frame, and then the end: no reply, end of file" {
+@test "half a length, or half a frame, then a half-close: no reply, end of file" {
   start_server
   receives "$(frame one +)" send:"$(frame one)"'\x00\x00' half-close eof
   receives "$(frame one +)" send:"$(frame one)"'\x00\x00\x00\x05hell' half-close eof
@@ -125,18 +125,29 @@ serves() {
   serves
 }
 
-@test "writes of 1 byte at a time, and EINTR: the reply is whole" {
+@test "writes of 1 byte at a time, and EINTR: the reply is complete" {
   FAULT_ENV='FAULT_SHORT=1 FAULT_FAIL=accept:EINTR:2,recv:EINTR:2,send:EINTR:2' start_server
   receives "$(frame one +)$(frame two +)" send:"$(frame one)$(frame two)" half-close eof
 }
 
-# socket(7), SO_RCVTIMEO.
+# told WORDS VERB…: that is in the refusal with which the connection ends.
+told() {
+  "$PEER" -t 5 "$PORT" "${@:2}" >"$T/told" || complain "no refusal in time: ${*:2}"
+  grep -qaF "$1" "$T/told" || complain "not told '$1', but: $(od -An -c "$T/told")"
+}
+
+# socket(7), SO_RCVTIMEO: it begins anew with every byte.
 # bats test_tags=kit
-@test "-i 1: a client that is idle, also in the middle of a length or a frame, is told so" {
+@test "-i 1: an idle client is told so, and so is one whose frame is not complete in time" {
   start_server -i 1
   refuses send:'\x00\x00'
   refuses send:'\x00\x00\x00\x05hell'
-  grep -q idle "$T/received" || serves
+  told idle eof
+  told idle send:"$(frame one)" recv:8 eof
+  told 'in time' send:'\x00\x00' eof
+  told 'in time' send:'\x00\x00' sleep:600 send:'\x00' sleep:300 send:'\x05' within:600:eof
+  told 'in time' send:"$(frame one)"'\x00' recv:8 sleep:600 send:'\x00\x00\x09' sleep:300 \
+    send:more within:600:eof
 }
 
 # bats test_tags=kit
@@ -156,7 +167,7 @@ ask() {
   CLIENT="timeout 3 $CLIENT" run --separate-stderr client "$@"
 }
 
-@test "client: each message is a frame, each line of its input too; it prints the replies" {
+@test "client: sends each message and each line of stdin as a frame, and prints the replies" {
   start_fake -n 1 -r 2 -- recv:5 send:"$(frame a +)" recv:4 send:"$(frame '' +)" recv:9 \
     dribble:5:"$(frame 'b c d' +)" eof
   ask a '' 'b c d'
@@ -173,7 +184,7 @@ ask() {
 }
 
 # bats test_tags=kit
-@test "client: a reply of 4 GB, one that does not fit, a refusal, the end: the reason, exit 1" {
+@test "client: a reply of 4 GB, a wrong one, a refusal, end of file: the reason, exit 1" {
   local reply
   for reply in 'longer than:\xff\xff\xff\xff+a' 'longer than:\x00\x10\x00\x02' \
     'does not fit:\x00\x00\x00\x02+b' 'does not fit:\x00\x00\x00\x00' \
@@ -184,4 +195,13 @@ ask() {
     [[ $stderr == client:*"${reply%%:*}"* ]] || complain "not '${reply%%:*}': $stderr"
     ((status == 1))
   done
+}
+
+# send(2): EPIPE and ECONNRESET say only that the server takes no more. The reason may have come.
+# bats test_tags=kit
+@test "client: the server refuses a message that is still being sent: the client shows why" {
+  head -c 9000000 /dev/zero | tr '\0' x >"$T/long"
+  start_fake -- recv:4 send:'\x00\x00\x00\x08-no more' half-close sleep:300 reset
+  run -1 --separate-stderr client -m 10000000 <"$T/long"
+  assert_equal "$stderr" 'client: the server refuses: no more'
 }

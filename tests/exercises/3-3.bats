@@ -20,18 +20,20 @@ heard() {
 
 # line_server: the chapter's own server, and the relay before it.
 line_server() {
-  FAULT_ENV='' NAME=lines SERVER=$BUILD/$CHAPTER/server start_server
+  local own
+  quote own "$BUILD/$CHAPTER/server"
+  FAULT_ENV='' NAME=lines SERVER=$own start_server
   start_server -P "$PORT"
 }
 
-@test "what the client says reaches the server, what the server says reaches the client" {
+@test "bytes from the client reach the server, and bytes from the server reach the client" {
   behind line send:'good morning\n' recv:3 send:'\x00\xff\r' eof
   receives 'good morning\n\x00\xff\r' send:'hello\n' line send:'\x00\xfe\r' recv:3 half-close eof
   heard 'hello\n\x00\xfe\r'
 }
 
 # A server may speak first, and a client say nothing at all.
-@test "either side may begin, and a client that comes and goes leaves nothing behind" {
+@test "either side may send first, and a client that comes and goes leaves nothing behind" {
   behind send:'welcome\n' recv:2 eof
   receives 'welcome\n' line send:ok half-close eof
   heard ok
@@ -44,14 +46,14 @@ line_server() {
   heard 'one\ntwo'
 }
 
-@test "the server's half-close reaches the client, which still has much to say" {
+@test "the server's half-close reaches the client, which can still send much" {
   behind send:'no more from me\n' half-close eof
   receives 'no more from me\n' within:2000:eof sleep:100 send:'one ' sleep:100 send:'two' half-close
   heard 'one two'
 }
 
 # recv(2) returns 0, poll(2) says POLLIN and POLLHUP, again and again.
-@test "half-closed on either side, and then silent: it takes no processor time" {
+@test "a half-closed, silent conversation uses no CPU time" {
   local ticks
   behind send:x half-close until:"$T/go" eof
   start_peer "$PORT" recv:1 eof ready:"$T/here" until:"$T/go" half-close
@@ -65,7 +67,7 @@ line_server() {
   heard ''
 }
 
-@test "8 MB there and back at the same time, byte for byte, then the end of file" {
+@test "8 MB in both directions at once arrive byte for byte, then end of file follows" {
   line_server
   seq 1000000 1999999 >"$T/sent"
   sed 's/^/+/' "$T/sent" >"$T/expected"
@@ -74,7 +76,7 @@ line_server() {
 }
 
 # send(2), recv(2), poll(2).
-@test "writes of 7 bytes at a time, and EINTR: no byte is lost or doubled" {
+@test "writes of 7 bytes at a time, and EINTR: no byte is lost or duplicated" {
   FAULT_ENV='FAULT_SHORT=7 FAULT_FAIL=accept:EINTR:2,poll:EINTR:3,recv:EINTR:4,send:EINTR:5' \
     line_server
   seq 20000 >"$T/sent"
@@ -85,8 +87,9 @@ line_server() {
 
 # One direction is full, since the server does not read: the other has to go on. And what a program
 # reads from a client, faster than it can send it on, is its own memory.
-@test "a server that does not read: what it says comes all the same, and no memory grows" {
+@test "a server that does not read: its own data still arrives, and memory does not grow" {
   local before
+  forget_freed_memory
   behind send:hello recv:1 until:"$T/go" fill:4000000 half-close until:"$T/done" drain
   start_peer "$PORT" recv:5 send:x sleep:100 ready:"$T/here" flood:1 ready:"$T/flooded" \
     recv:4000000 eof half-close ready:"$T/done"
@@ -102,13 +105,13 @@ line_server() {
 }
 
 # RFC 9293, 3.5.2. An end of file would say: that was all.
-@test "a reset of the server reaches the client as a reset, not as an end of file" {
+@test "a reset by the server reaches the client as a reset, not as end of file" {
   behind recv:1 send:'HTTP/1.1 200 OK\r\nContent-Le' sleep:100 reset
   run "$PEER" -t 3 "$PORT" send:x line eof
   assert_output --partial ECONNRESET
 }
 
-@test "a reset of the client reaches the server, also while it says nothing and reads nothing" {
+@test "a reset by the client reaches a server that neither sends nor reads" {
   behind recv:1 send:y closed:3000
   run "$PEER" -t 3 "$PORT" send:x recv:1 reset
   NAME=fake finish_peer || complain 'the server has not been told within 3 s'
@@ -119,7 +122,7 @@ has_fds() {
 }
 
 # poll(2): POLLERR comes though nobody has asked for it.
-@test "a client that half-closes and then resets is noticed, though the server is silent" {
+@test "a client that half-closes and then resets is noticed even if the server is silent" {
   local before
   behind recv:1 send:y eof until:"$T/go"
   before=$(fds "$SERVER_PID")
@@ -128,8 +131,58 @@ has_fds() {
   touch "$T/go"
 }
 
+# The end of file was handed on to the server, and the relay's buffer towards the client is full.
+@test "a reset by the server ends the conversation of a half-closed client that does not read" {
+  local before
+  behind eof flood:1 reset
+  before=$(fds "$SERVER_PID")
+  start_peer -t 10 "$PORT" half-close until:"$T/go"
+  NAME=fake finish_peer
+  wait_for 3 has_fds "$before" || complain 'the conversation goes on without a server'
+}
+
+# As above, but the server ends in good order. What it has said waits for the client, without cost.
+@test "the server's half-close waits, at no cost, until a half-closed client has read the rest" {
+  local ticks
+  behind eof fill:4000000 half-close
+  start_peer -t 10 "$PORT" half-close sleep:300 ready:"$T/here" until:"$T/go" recv:4000000 eof
+  wait_for 5 test -e "$T/here"
+  ticks=$(cpu_ticks "$SERVER_PID")
+  sleep 0.5
+  ticks=$(($(cpu_ticks "$SERVER_PID") - ticks))
+  ((ticks < 10)) || complain "it has used $ticks of 50 ticks for waiting"
+  touch "$T/go"
+  finish_peer
+}
+
+# tcp(7), TCP_USER_TIMEOUT counts from when a closed window is first asked, too.
+# bats test_tags=kit
+@test "-k 1: a client that does not read for 5 s is not taken for dead" {
+  behind fill:4000000 half-close recv:2 eof
+  stop_server
+  PORT=$(sed 's/.*://' "$T/fake.out")
+  start_server -P "$PORT" -k 1
+  start_peer -b 4096 -t 20 "$PORT" sleep:5000 send:hi recv:4000000 eof half-close
+  finish_peer
+}
+
+# RFC 6093: TCP's urgent data is a byte of the stream, which SO_OOBINLINE leaves in its place.
+@test "an urgent byte arrives in its place in the stream" {
+  need python3
+  behind recv:5 send:ok half-close eof
+  run -0 timeout $((10 * PATIENCE)) python3 -c 'if True:
+    import socket, sys
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    s.send(b"ab")
+    s.send(b"!", socket.MSG_OOB)
+    s.send(b"cd")
+    print(s.recv(2))' "$PORT"
+  assert_output "b'ok'"
+  heard 'ab!cd'
+}
+
 # connect(2): ECONNREFUSED. A connection that cannot be made ends that conversation only.
-@test "nobody listens there: the client is told by a reset; as soon as somebody does, it works" {
+@test "no server listens: the client gets a reset; as soon as one listens, relaying works" {
   local there
   start_fake -- close
   there=$PORT
@@ -156,7 +209,7 @@ has_fds() {
 }
 
 # bats test_tags=kit
-@test "-i 1: a conversation in which nobody says anything is cut off after a second or two" {
+@test "-i 1: a conversation in which both sides are silent is dropped after a second or two" {
   behind recv:1 closed:3000
   stop_server
   PORT=$(sed 's/.*://' "$T/fake.out")
@@ -167,7 +220,7 @@ has_fds() {
 }
 
 # bats test_tags=kit
-@test "SIGTERM: what is on its way arrives, and it ends within 2 s with exit status 0" {
+@test "SIGTERM: data in flight arrives, and the relay exits with status 0 within 2 s" {
   behind line sleep:400 send:'late\n' eof
   start_peer "$PORT" send:'hello\n' ready:"$T/here" line
   wait_for 5 test -e "$T/here"
@@ -178,7 +231,7 @@ has_fds() {
 }
 
 # bats test_tags=kit
-@test "-P that is no port, -A that is no address: exit 2, exit 1" {
+@test "-P with a bad port: exit 2; -A with a bad address: exit 1" {
   run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -P 0
   assert_regex "$stderr" '^server: -P "0": not a number from 1 to 65535'
   run -1 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -A nowhere

@@ -38,14 +38,14 @@ mappings() {
 }
 
 # pthread_create(3)
-@test "twenty silent clients keep nobody waiting" {
+@test "twenty silent clients keep no other client waiting" {
   start_server
   hold silent 20
   receives '+hello\n' send:'hello\n' half-close eof
   let_go silent
 }
 
-@test "a thread begins with its client and ends with it" {
+@test "a thread starts with its client and ends with it" {
   local before
   start_server
   assert_serving
@@ -58,7 +58,7 @@ mappings() {
 }
 
 # pthread_detach(3): else an ended thread keeps its stack until somebody joins it.
-@test "after 200 clients, one after the other, no descriptor, thread or stack is left" {
+@test "after 200 clients, one after another, no descriptor, thread or stack is left" {
   local fds threads maps
   start_server
   "$PEER" -r 20 "$PORT" send:'hello\n' line close
@@ -73,7 +73,7 @@ mappings() {
 }
 
 # listen(2): who is not accepted waits in the kernel's backlog, and costs the server nothing.
-@test "-w 2: a third client is not accepted until one of the two has gone, then it is served" {
+@test "-w 2: a third client is accepted and served only when one of the two has gone" {
   local before ticks
   start_server -w 2
   assert_serving
@@ -103,7 +103,7 @@ mappings() {
 }
 
 # pthread_create(3), EAGAIN; malloc(3), ENOMEM: both are over when others have left.
-@test "a thread cannot be started: those who are served notice nothing, the next one waits" {
+@test "a thread cannot be started: clients being served notice nothing, and the next one waits" {
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=pthread_create:EAGAIN:3" start_server
   hold first
   run "$PEER" -t 5 -r 10 "$PORT" send:'hello\n' line close
@@ -126,7 +126,7 @@ mappings() {
 
 # What has arrived is answered, also of those who have nothing more to say.
 # bats test_tags=kit
-@test "SIGTERM at the limit, with others in the backlog: exit 0 within 2 s" {
+@test "SIGTERM at the limit, with more clients in the backlog: exit 0 within 2 s" {
   start_server -w 2
   hold first
   hold second

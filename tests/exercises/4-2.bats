@@ -38,7 +38,7 @@ has_fds() {
   (($(fds "$SERVER_PID") == $1))
 }
 
-@test "the queue is full: the next client is told -busy at once, then comes the end of file" {
+@test "the queue is full: the next client is told -busy at once, then end of file follows" {
   start_server -w 1 -q 1
   fill_pool
   receives '-busy\n' within:1000:line within:1000:eof
@@ -47,7 +47,7 @@ has_fds() {
 }
 
 # close(2) with input unread sends a reset, which destroys what is on its way (RFC 2525, 2.17).
-@test "a refused client that has sent something gets -busy too, not a reset" {
+@test "a refused client that has sent something also gets -busy, not a reset" {
   start_server -w 1 -q 1
   fill_pool
   receives '-busy\n' send:'hello\n' sleep:100 eof
@@ -56,8 +56,8 @@ has_fds() {
   free_pool
 }
 
-# Whoever waits for one of them waits for all.
-@test "100 refused clients who do not leave keep nobody waiting, and are closed in the end" {
+# A server that waits for one of them waits for all of them.
+@test "100 refused clients that stay connected keep no one waiting, and are closed in the end" {
   local before
   start_server -w 1 -q 1
   fill_pool
@@ -70,7 +70,22 @@ has_fds() {
   free_pool
 }
 
-@test "500 clients at once: each is answered, or told -busy" {
+# As many as can linger at a time, and many more.
+@test "1,500 refused clients stay connected: the next one is told -busy within a second" {
+  need_descriptors 1600
+  start_server -w 1 -q 1
+  fill_pool
+  NAME=refused start_peer -n 1500 "$PORT" ready:"$T/here" line ready:"$T/refused" silent
+  wait_for 5 test -e "$T/here" || complain 'not all of 1,500 could connect within 5 s'
+  receives '-busy\n' within:1000:line
+  wait_for 5 test -e "$T/refused" || complain 'not all of 1,500 were told within 5 s'
+  (($(grep -cxe -busy "$T/refused.out") == 1500))
+  free_pool
+  assert_serving
+}
+
+@test "500 clients at once: each is either answered or told -busy" {
+  need_descriptors 600
   start_server -w 2 -q 5
   run "$PEER" -t 10 -n 500 "$PORT" send:'hello\n' half-close eof
   ((status == 0)) || complain "$output"
@@ -79,7 +94,7 @@ has_fds() {
   assert_serving
 }
 
-@test "as soon as a worker has taken somebody from the queue, there is a place for the next one" {
+@test "as soon as a worker has taken a client from the queue, another can join it" {
   start_server -w 1 -q 1
   fill_pool
   receives '-busy\n' within:1000:eof
@@ -91,8 +106,8 @@ has_fds() {
   free_pool
 }
 
-# A request that nobody waits for any more is work that those behind it have to wait for.
-@test "-d: who has waited longer in the queue is told -too late, who has not is answered" {
+# Serving a request that no one waits for any more delays the requests behind it.
+@test "-d: a client that waited too long in the queue is told -too late; others are answered" {
   start_server -w 1 -q 9 -d 1000
   hold served
   line_up late eof
@@ -103,7 +118,7 @@ has_fds() {
   assert_equal "$(<"$T/late.out")" '-too late'
 }
 
-@test "-d: a line that is not here in time is told so, though a byte comes now and then" {
+@test "-d: a client whose line is not complete in time is told so, even if bytes keep coming" {
   start_server -d 700
   receives '-too late\n' within:5000:eof
   receives '-too late\n' dribble:100:hello within:5000:eof
@@ -111,14 +126,14 @@ has_fds() {
   receives '+one\n-too late\n' send:'one\n' line sleep:100 send:tw within:5000:eof
 }
 
-@test "-d: each line has its own time, and between two lines there is none" {
+@test "-d: each line has its own deadline, and none runs between two lines" {
   start_server -d 1000
   receives '+one\n+two\n+three\n' send:'one\ntw' sleep:700 send:'o\nthr' line line sleep:700 \
     send:'ee\n' line sleep:1200 half-close eof
 }
 
 # bats test_tags=kit
-@test "SIGTERM while the queue is full: who waits in it is answered, exit 0 within 2 s" {
+@test "SIGTERM while the queue is full: clients waiting in it are answered, exit 0 within 2 s" {
   start_server -w 1 -q 1
   fill_pool
   NAME=refused start_peer -n 20 "$PORT" line ready:"$T/refused" silent
@@ -129,11 +144,11 @@ has_fds() {
 }
 
 # bats test_tags=kit
-@test "-d with something that is no number from 1 to 3600000: usage, exit 2" {
+@test "-d with anything but a number from 1 to 3600000: usage, exit 2" {
   local bad
   for bad in 0 3600001 x ''; do
     run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -d "$bad"
     [[ $stderr == "server: -d \"$bad\": not a number from 1 to 3600000"*usage:* ]] ||
-      complain "not what was to be said: $stderr"
+      complain "not the expected message: $stderr"
   done
 }

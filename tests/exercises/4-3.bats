@@ -5,7 +5,7 @@ CHAPTER=04-threadpool
 load ../helpers/common
 
 # The server sleeps (SIGSTOP) while they come, so that they all are there when it goes on.
-@test "eight clients at once for eight workers: each is answered, though none of them leaves" {
+@test "eight clients at once for eight workers: each is answered before any of them leaves" {
   local round
   start_server -w 8
   for round in {1..10}; do

@@ -9,7 +9,7 @@ has_fds() {
 }
 
 # Few descriptors, as after a day: getrlimit(2).
-@test "who has met a full queue is answered in the end, and no descriptor is left open" {
+@test "clients that met a full queue are answered in the end, and no descriptor stays open" {
   local before
   LIMIT_FDS=10 start_server -w 1 -q 1
   before=$(fds "$SERVER_PID")

@@ -6,10 +6,6 @@ load ../helpers/common
 
 FD_SETSIZE=1024 # select(2)
 
-need_descriptors() {
-  (($(ulimit -Hn) >= $1)) || skip "this user may not have $1 descriptors"
-}
-
 # start_high: a server that inherits so many open files that its own are above those of an fd_set.
 start_high() {
   need_descriptors $((FD_SETSIZE + 100))
@@ -29,13 +25,13 @@ happened() {
   sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$T/report" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# lines_of NAME LINE: how many of them that peer has received.
+# lines_of NAME LINE: how many such lines that peer has received.
 lines_of() {
   grep -cx -- "$2" "$T/$1.out" || true
 }
 
 # poll(2): the array has as many members as nfds says.
-@test "1,100 clients at once: each is served, and nobody is turned away" {
+@test "1,100 clients at once: each is served, and none is refused" {
   need_descriptors 1200
   start_server
   start_peer -n 1100 "$PORT" send:'hello\n' line ready:"$T/here" until:"$T/go" \
@@ -47,13 +43,13 @@ lines_of() {
   assert_equal "$(lines_of peer '+still here') served" '1100 served'
 }
 
-@test "a listening socket whose descriptor is above 1,023 serves" {
+@test "a listening socket whose descriptor is above 1,023 accepts clients" {
   start_high
   receives '+hello\n' send:'hello\n' half-close eof
 }
 
 # poll(2): POLLOUT. The rest of a reply waits until there is room.
-@test "descriptors above 1,023: slow readers and quick ones get their replies byte for byte" {
+@test "descriptors above 1,023: slow and fast readers get their replies byte for byte" {
   start_high
   seq 1000000 1199999 >"$T/sent" # 1.6 MB, at 4 MB a second
   sed 's/^/+/' "$T/sent" >"$T/expected"
@@ -65,7 +61,7 @@ lines_of() {
 }
 
 # poll(2): POLLERR and POLLHUP come unasked, and for ever as long as nothing is done about them.
-@test "descriptors above 1,023: who leaves, resets or never reads leaves nothing behind" {
+@test "descriptors above 1,023: clients that close, reset or never read leave nothing behind" {
   local before
   start_high
   before=$(fds "$SERVER_PID")
@@ -79,7 +75,7 @@ lines_of() {
 }
 
 # bats test_tags=kit
-@test "poll is what waits; EINTR, and EAGAIN from ready sockets: every line is answered" {
+@test "the server waits in poll, and answers every line in spite of EINTR and EAGAIN" {
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_SHORT=50 FAULT_FAIL=poll:EINTR:3,accept:EAGAIN:2,\
 accept:EINTR:3,recv:EAGAIN:2,recv:EINTR:3,send:EAGAIN:2,send:EINTR:3" start_server
   run "$PEER" -t 5 -n 20 "$PORT" lines:100 lines-back:100 half-close eof

@@ -30,14 +30,14 @@ has_more_threads() {
   ((more == $2)) || complain "$more threads more than with -w 1, not $2"
 }
 
-# The shim makes each recv take half a second. One after the other, that is 2 s.
-@test "handlers run at the same time: four slow ones take as long as one" {
+# The shim makes each recv take half a second. One after another, four of them take 2 s.
+@test "handlers run at the same time: four slow ones take no longer than one" {
   FAULT_ENV='FAULT_DELAY=recv:500000' start_server -w 4
   goes_well -n 4 "$PORT" send:'hello\n' within:1400:line
 }
 
 # accept(2) is the selecting thread's, which never waits for a handler.
-@test "while all workers are at work, clients are accepted" {
+@test "while all workers are busy, clients are still accepted" {
   local before
   FAULT_ENV='FAULT_DELAY=recv:1900000' start_server -w 2
   before=$(fds "$SERVER_PID")
@@ -48,16 +48,16 @@ has_more_threads() {
   wait_for 1 has_fds $((before + 13)) || complain 'they have to wait'
 }
 
-# Two workers that read a piece each would both put it behind what was there before.
-@test "a socket is never handled by two workers: lines in pieces are put together rightly" {
+# Two workers that each read a piece would both append it to the same beginning.
+@test "a socket is never handled by two workers at once: lines in pieces are put together right" {
   local text='one two three four five six seven'
   FAULT_ENV='FAULT_DELAY=recv:2000,send:2000' start_server -w 4
   goes_well -n 6 "$PORT" dribble:1:"$text\n$text\n$text\n" line line line half-close eof
   assert_equal "$(sort "$T/replies" | uniq -c | sed 's/^ *//')" "18 +$text"
 }
 
-# What several workers write to at the same time is not what any of them reads.
-@test "each client gets its own words, however many are handled at the same time" {
+# A buffer to which several workers write at the same time holds the data of none of them.
+@test "each client gets its own lines back, however many are handled at the same time" {
   local name
   FAULT_ENV='FAULT_DELAY=recv:1000,send:3000' start_server -w 4
   for name in first other third; do
@@ -69,9 +69,9 @@ has_more_threads() {
   done
 }
 
-# select(2): who is with a worker is ready all the time, until the worker has read.
+# select(2): the socket that a worker has is ready all the time, until the worker has read from it.
 # bats test_tags=kit
-@test "select is not asked about a socket that a worker has" {
+@test "a socket that a worker is handling is not in the sets given to select" {
   FAULT_ENV="FAULT_DELAY=recv:300000 FAULT_REPORT=$T/report" start_server -w 4
   goes_well -n 4 "$PORT" send:'hello\n' line close
   stop_server
@@ -80,7 +80,7 @@ has_more_threads() {
 }
 
 # pipe(7): the result is something to read, so select returns.
-@test "a result wakes the selecting thread: 300 questions, one after the other, within 6 s" {
+@test "a result wakes the thread in select: 300 lines, one after another, within 6 s" {
   local questions=() i
   for i in {1..300}; do
     questions+=(send:"$i\n" line)
@@ -91,9 +91,9 @@ has_more_threads() {
   same_bytes "$T/expected" "$T/replies"
 }
 
-# close(2): a number is given to the next client at once. Whoever closes it too early, or uses it
-# too late, hits that one.
-@test "clients that reset while a worker has them: no harm to others, and nothing is left" {
+# close(2): the number is given to the next client at once. A thread that closes it too early, or
+# uses it too late, hits that client.
+@test "clients that reset while a worker handles them do no harm, and nothing is left of them" {
   local before i
   FAULT_ENV='FAULT_DELAY=send:500' start_server -w 4
   before=$(fds "$SERVER_PID")
@@ -109,7 +109,7 @@ has_more_threads() {
 }
 
 # bats test_tags=kit
-@test "-w N starts N workers, and 4 if it is not given" {
+@test "-w N starts N workers; without it there are 4" {
   local one
   NAME=one start_server -w 1
   one=$(find "/proc/$SERVER_PID/task" -mindepth 1 -maxdepth 1 | wc -l)
@@ -121,14 +121,14 @@ has_more_threads() {
 
 # pthread_create(3), EAGAIN. ThreadSanitizer has a thread of its own.
 # bats test_tags=kit
-@test "fewer workers than wanted are better than none: it says so, and serves" {
+@test "if only some workers can be started, the server says so and serves with them" {
   FAULT_ENV='FAULT_FAIL=pthread_create:EAGAIN:@3' start_server -w 4
   goes_well -n 20 "$PORT" lines:50 lines-back:50 half-close eof
   grep -qE '^server: only [12] of 4 workers: .' "$T/server.err" || complain 'it has not said so'
 }
 
 # bats test_tags=kit
-@test "SIGTERM while workers are at work: what had come is answered, exit 0 within 2 s" {
+@test "SIGTERM while workers are busy: lines that had arrived are answered, exit 0 within 2 s" {
   FAULT_ENV='FAULT_DELAY=send:200000' start_server -w 2
   start_peer -n 2 "$PORT" send:'hello\n' sleep:50 send:'bye\n' ready:"$T/here" line line eof
   FAULT_ENV='FAULT_DELAY=recv:300000' NAME=slow start_server -w 1
@@ -143,11 +143,11 @@ has_more_threads() {
 }
 
 # bats test_tags=kit
-@test "-w with something that is no number from 1 to 64: usage, exit 2" {
+@test "-w with anything but a number from 1 to 64: usage, exit 2" {
   local bad
   for bad in 0 65 x ''; do
     run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -w "$bad"
     [[ $stderr == "server: -w \"$bad\": not a number from 1 to 64"*usage:* ]] ||
-      complain "not what was to be said: $stderr"
+      complain "not the expected message: $stderr"
   done
 }

@@ -9,9 +9,9 @@ happened() {
   sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$T/report"
 }
 
-# select(2): writable is who has room in his send buffer, so nearly everybody. The shim says once
-# that there is none. What select may cost is measured in calls: a busy machine has no say in it.
-@test "a client whose replies had to wait once, and who is silent now, wakes nobody" {
+# select(2): a socket with room in its send buffer is writable, so nearly all are. The shim says
+# once that there is no room. The test counts calls of select: a busy machine does not change them.
+@test "a client whose replies once had to wait, and that is silent now, wakes no one" {
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=send:EAGAIN:@1" start_server
   start_peer "$PORT" lines:100 lines-back:100 ready:"$T/here" silent
   wait_for 5 test -e "$T/here"

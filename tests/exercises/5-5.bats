@@ -5,7 +5,7 @@ CHAPTER=05-select
 load ../helpers/common
 
 # select(2), BUGS: a socket may be reported as ready though there is nothing to read.
-@test "ready, and then nothing is there: the client is served as soon as there is" {
+@test "select reports data that is not there: the client is served once data arrives" {
   FAULT_ENV='FAULT_FAIL=recv:EAGAIN:2' start_server
   receives '+one\n+two\n+three\n' send:'one\n' line send:'two\n' line send:'thr' sleep:20 \
     send:'ee\n' line

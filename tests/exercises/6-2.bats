@@ -1,4 +1,4 @@
-# 6-2, the line service with a coroutine a connection: "count 3" is answered with three lines.
+# 6-2, a coroutine for each connection: "count 3" is answered with three lines.
 # bats file_tags=6-2
 
 CHAPTER=06-epoll
@@ -15,7 +15,7 @@ has_fds() {
   (($(fds "$SERVER_PID") <= $1))
 }
 
-@test "count 3: three lines, each 100 ms after the one before" {
+@test "count 3: three lines, each 100 ms after the last" {
   local start
   start_server
   start=$(now_ms)
@@ -24,20 +24,20 @@ has_fds() {
   ((start >= 300)) || complain "all of it came within $start ms"
 }
 
-@test "replies keep the order of the lines, those before a count do not wait, those after it do" {
+@test "replies keep the order of the lines: those before a count do not wait, those after it do" {
   start_server
   receives "+one\n$NINE+two\n$NINE+1\n+three\n" \
     send:'one\ncount 9\ntwo\ncount 9\ncount 1\nthree\nhalf' within:1500:line half-close eof
 }
 
-@test "what only looks like a count is a line like any other" {
+@test "a line that only resembles a count is a line like any other" {
   start_server
   receives '+count\n+count 0\n+count 10\n+count x\n+count  1\n+Count 1\n+1\n' \
     send:'count\ncount 0\ncount 10\ncount x\ncount  1\nCount 1\ncount 1\n' half-close eof
 }
 
 # One after the other they would take 90 s.
-@test "100 clients that count at once: each gets its nine lines, in the time of one" {
+@test "100 clients count at once: each gets its nine lines in the time that one client takes" {
   local start
   start_server
   start=$(now_ms)
@@ -48,7 +48,7 @@ has_fds() {
 }
 
 # bats test_tags=kit
-@test "while others count a fresh line is answered, and the loop sleeps" {
+@test "while others count, a new line is answered, and the loop sleeps" {
   local ticks
   start_server
   start_peer -n 10 "$PORT" send:'count 9\ncount 9\n' ready:"$T/here" half-close eof
@@ -62,7 +62,7 @@ has_fds() {
 }
 
 # What a coroutine needs after a wait has to be kept somewhere.
-@test "short writes, EINTR and EAGAIN at every call: no line is lost or doubled" {
+@test "short writes, EINTR and EAGAIN at every call: no line is lost or duplicated" {
   local lines replies
   printf -v lines 'one two three %d\\n' {1..50}
   printf -v replies '+one two three %d\\n' {1..50}
@@ -73,7 +73,7 @@ send:EAGAIN:2,send:EINTR:3" start_server
 }
 
 # close(2): the next client may have its descriptor.
-@test "who leaves in the middle of a count does no harm, and nothing is left of it" {
+@test "a client that leaves in the middle of a count does no harm, and nothing of it is left" {
   local before
   start_server
   assert_serving
@@ -85,17 +85,27 @@ send:EAGAIN:2,send:EINTR:3" start_server
 }
 
 # bats test_tags=kit
-@test "who is counted for is not idle; who is idle after it is told" {
+@test "a client in the middle of a count is not idle; one that is idle after it is told so" {
   start_server -i 1
   receives "$NINE$NINE-idle for too long\n" send:'count 9\ncount 9\n' eof
 }
 
 # bats test_tags=kit
-@test "SIGTERM in the middle of a count: it goes on to its end, and the exit status is 0" {
+@test "SIGTERM in the middle of a count: the count is completed, and the exit status is 0" {
   start_server
   start_peer -n 5 "$PORT" send:'count 9\n' line ready:"$T/here" eof
   wait_for 5 test -e "$T/here"
   stop_server
   finish_peer
   assert_equal "$(sort "$T/peer.out" | uniq -c | xargs)" "$(printf '5 +%d ' {1..8})5 +9"
+}
+
+# bats test_tags=kit
+@test "SIGTERM with three counts pending: the first is completed, and the server ends within 2 s" {
+  start_server
+  start_peer -n 5 "$PORT" send:'count 9\ncount 9\ncount 9\n' line ready:"$T/here" eof
+  wait_for 5 test -e "$T/here"
+  STOP_WITHIN=2 stop_server
+  finish_peer
+  (($(grep -cx +9 "$T/peer.out") >= 5)) || complain "$(sort "$T/peer.out" | uniq -c)"
 }

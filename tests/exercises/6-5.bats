@@ -8,9 +8,9 @@ answered() {
   (($(grep -cx +hello "$T/peer.out") == $1))
 }
 
-# epoll(7), "Level-triggered and edge-triggered". The server sleeps (SIGSTOP) while they come,
-# so that it finds them all together.
-@test "100 clients that come in the same moment are all answered, though nobody comes after them" {
+# epoll(7), "Level-triggered and edge-triggered". The server is stopped (SIGSTOP) while they
+# connect, so that it finds them all together.
+@test "100 clients that connect at the same moment are all answered, even if none follows" {
   start_server
   kill -STOP "$SERVER_PID"
   start_peer -n 100 "$PORT" send:'hello\n' ready:"$T/here" line

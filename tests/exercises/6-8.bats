@@ -6,7 +6,7 @@ load ../helpers/common
 
 # timerfd_create(2), "Operating on a timer file descriptor": it is readable until it is read.
 # bats test_tags=kit
-@test "when the last connection has timed out, the server takes no processor time" {
+@test "when the last connection has timed out, the server uses no CPU time" {
   local ticks
   start_server -i 1
   receives '+hello\n-idle for too long\n' send:'hello\n' line line eof

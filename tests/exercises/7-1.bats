@@ -31,7 +31,7 @@ somebody_came() {
 }
 
 # pthread_create(3)
-@test "ten members: a thread for each of them, and none of these is left when they have gone" {
+@test "ten members have a thread each, and none of these is left when they have gone" {
   local before name
   start_server
   somebody_came
@@ -48,9 +48,9 @@ somebody_came() {
 }
 
 # pthread_join(3), pthread_detach(3): an ended thread keeps its stack until somebody joins it.
-@test "after 300 that came and went, no thread, no stack and no descriptor is left" {
+@test "after 300 members came and went, no thread, no stack and no descriptor is left" {
   local fds threads maps
-  start_server
+  start_server -r 0
   "$PEER" -n 20 "$PORT" send:'bob\n' line close
   somebody_came
   fds=$(fds "$SERVER_PID") threads=$(threads) maps=$(mappings)
@@ -62,9 +62,9 @@ somebody_came() {
   (($(mappings) < maps + 100)) || complain "$maps mappings before, $(mappings) after"
 }
 
-# To look whether a name is free and to take it are one step. The delays are for those who make two
-# of it.
-@test "a name that forty ask for at the same time is given to one of them" {
+# Checking that a name is free and taking it must be one step. The delays expose a server that makes
+# two steps of it.
+@test "a name that forty clients ask for at the same time is given to only one of them" {
   local i
   FAULT_ENV='FAULT_DELAY=pthread_mutex_lock:300' start_server
   for i in {1..3}; do
@@ -76,7 +76,7 @@ somebody_came() {
 }
 
 # bats test_tags=kit
-@test "-m 10, and forty come at the same time: thirty are told that the room is full" {
+@test "-m 10, and forty clients come at once: thirty are told that the room is full" {
   local i
   for i in 1 2; do
     NAME=server$i
@@ -93,10 +93,10 @@ listens() {
   timeout 20 cat <&"${MEMBERS[$1]}" >"$T/$1" 3>&- &
 }
 
-# Those who go are in the list over which a speaker walks. The delays let them go in the middle.
-@test "members come and go by the hundred while one speaks: others lose no line, no order" {
+# Members that leave are in the list over which a speaker walks. The delays let them leave then.
+@test "hundreds come and go while a member speaks: the others get every line in order" {
   local i
-  FAULT_ENV='FAULT_DELAY=send:100' start_server
+  FAULT_ENV='FAULT_DELAY=send:100' start_server -r 0
   join ann eve
   listens ann
   listens eve
@@ -114,9 +114,9 @@ listens() {
   wait_for 10 grep -qx '\* ann left' "$T/eve"
 }
 
-# A thread that waits in send for him waits for ever, unless somebody wakes it: shutdown(2).
+# A thread that waits in send for that member waits for ever, unless it is woken: shutdown(2).
 # bats test_tags=kit
-@test "who does not read is cut off, his thread ends, and the others lose nothing" {
+@test "a member that does not read is dropped, its thread ends, and the others lose nothing" {
   local before
   start_server -r 0
   join ann bob
@@ -129,7 +129,7 @@ listens() {
   timeout 30 cat "$T/lines" >&"${MEMBERS[ann]}" 3>&- &
   wait_for 20 grep -qx '\* mute left (too slow)' "$T/bob"
   wait_for 5 at_most_threads "$before" ||
-    complain "$before threads without him, $(threads) when he was cut off"
+    complain "$before threads without it, $(threads) after it was dropped"
   wait "$!"
   says ann 'the end'
   wait_for 10 grep -qx 'ann: the end' "$T/bob"
@@ -139,7 +139,7 @@ listens() {
 
 # signal(7), "Interruption of system calls"; send(2): it may take less than it was given.
 # bats test_tags=kit
-@test "EINTR at every call that waits, and short writes: nothing is lost, doubled or mixed" {
+@test "EINTR at every call that waits, and short writes: no line is lost, duplicated or mixed" {
   local limit
   for limit in 1 7; do
     rm -f "$T/report"
@@ -154,8 +154,8 @@ accept:ECONNABORTED:4,accept:EINTR:3,recv:EINTR:3,send:EINTR:3" \
   done
 }
 
-# pthread_create(3), EAGAIN: that is over when others have left.
-@test "a thread cannot be started: those who are inside notice nothing, the next one waits" {
+# pthread_create(3), EAGAIN: this ends when others have left.
+@test "a thread cannot be started: members notice nothing, and the next client waits" {
   FAULT_ENV="FAULT_REPORT=$T/report FAULT_FAIL=pthread_create:EAGAIN:3" start_server
   join ann
   run "$PEER" -t 10 -r 10 "$PORT" send:'bob\nhello\n' line half-close eof
@@ -168,9 +168,9 @@ accept:ECONNABORTED:4,accept:EINTR:3,recv:EINTR:3,send:EINTR:3" \
     complain 'pthread_create was not called, or it did not fail'
 }
 
-# Some wait in recv, some to be let in, one in send, one for his pace.
+# Some wait in recv, some for a name, one in send, one because of its pace.
 # bats test_tags=kit
-@test "SIGTERM with 50 threads, whatever they wait for: all are joined, exit 0 within 2 s" {
+@test "SIGTERM with 50 threads, whatever each waits for: all are joined, exit 0 within 2 s" {
   start_server
   join m{1..10}
   NAME=mute start_peer -b 4096 "$PORT" send:'mute\n' line ready:"$T/mute" silent
@@ -187,7 +187,7 @@ accept:ECONNABORTED:4,accept:EINTR:3,recv:EINTR:3,send:EINTR:3" \
 
 # ppoll(2) and accept(2) return at once, and let no signal in, while clients come without a pause.
 # bats test_tags=kit
-@test "SIGTERM while clients come without a pause: exit 0 within 2 s" {
+@test "SIGTERM while clients connect without a pause: exit 0 within 2 s" {
   FAULT_ENV='FAULT_DELAY=accept:1000' start_server
   NAME=first start_peer -r 10000 -n 9 "$PORT" send:'bob\n' close
   NAME=second start_peer -r 10000 -n 9 "$PORT" send:'eve\n' reset

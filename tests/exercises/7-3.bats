@@ -43,7 +43,7 @@ refused() {
   [[ $stderr == *"$1"*"$2"* && $stderr != *$'\n'* ]] || complain "$stderr"
 }
 
-@test "after a restart who comes is shown what was said before it, and no private words" {
+@test "after a restart, a new member is shown what was said before it, but no private messages" {
   start_server -f "$T/history"
   join ann bob
   says ann 'hello, bob'
@@ -58,7 +58,7 @@ refused() {
 }
 
 # open(2): the mode of a new file is made smaller by the umask. Cleaning makes a text longer.
-@test "the file has a line for each message, as it was heard, and mode 0600" {
+@test "the file has one line for each message, as members heard it, and mode 0600" {
   local long
   umask 0
   start_server -f "$T/history"
@@ -76,7 +76,7 @@ refused() {
   is_shown "${lines[@]}"
 }
 
-@test "-k 3: three are shown, over several restarts" {
+@test "-k 3: the last three messages are shown, over several restarts" {
   local i
   for i in 1 2 3; do
     start_server -k 3 -f "$T/history"
@@ -91,8 +91,8 @@ refused() {
   is_shown 'ann: two 2' 'ann: one 3' 'ann: two 3'
 }
 
-# write(2): what it has taken is the kernel's, and outlives the process.
-@test "kill -9 as soon as a line was heard: it is shown to who comes after the restart" {
+# write(2): what it has taken belongs to the kernel, and survives the process.
+@test "kill -9 as soon as a line was heard: after the restart, new members are shown it" {
   local said=() i
   start_server -f "$T/history"
   for i in {1..5}; do
@@ -105,14 +105,14 @@ refused() {
   done
 }
 
-# flood FROM: somebody says numbers from there on, as fast as the room takes them, and two listen.
+# flood FROM: a member says numbers from there on, as fast as the room takes them; two others hear.
 flood() {
   local name
   for name in first second; do
     NAME=$name$1 start_peer "$PORT" send:"$name\n" line ready:"$T/$name$1.here" eof
     wait_for 10 test -e "$T/$name$1.here"
   done
-  seq -f %06.0f "$1" $(($1 + 59999)) >"$T/numbers"
+  seq "$1" $(($1 + 59999)) | awk '{ printf "%06d\n", $1 }' >"$T/numbers"
   NAME=flood$1 start_peer "$PORT" send:'flood\n' file:"$T/numbers" eof
 }
 
@@ -120,7 +120,7 @@ has_heard() {
   (($(grep -cx 'flood: [0-9]*' "$T/$1.out") >= 300))
 }
 
-@test "kill -9 in the midst of a flood, three times: all that was heard is shown, none is torn" {
+@test "kill -9 three times during a flood: every line that was heard is shown, and none is torn" {
   local from heard name
   start_server -r 0 -k 1000 -f "$T/history"
   for from in 100001 200001 300001; do
@@ -142,7 +142,7 @@ has_heard() {
   done
 }
 
-@test "a last line without its newline is left out, and the next one begins a line of its own" {
+@test "a last line without its newline is left out, and the next message starts a new line" {
   printf 'ann: whole\nann: cut o' >"$T/history"
   start_server -f "$T/history"
   is_shown 'ann: whole'
@@ -153,8 +153,8 @@ has_heard() {
   is_shown 'ann: whole' 'bob: new'
 }
 
-# What a terminal obeys, as in the chapter's own tests; and lines that nobody can have said.
-@test "what somebody has put into the file is made fit to be shown, as what people send" {
+# Control characters, as in the chapter's own tests; and lines that no member can have said.
+@test "text that someone has put into the file is cleaned as members' messages are" {
   local f=$'\xef\xbf\xbd'
   { printf 'ann: \x1b[2J\n\neve\x9b: x\r\xff\nbob: a\tb\nnul: \0\n'
     printf 'long: %07000d\nann: \xe2\x80\xae\n' 0; } >"$T/history"
@@ -162,7 +162,103 @@ has_heard() {
   is_shown "ann: ${f}[2J" "eve$f: x$f$f" 'bob: a b' "nul: $f" "ann: $f"
 }
 
-@test "of a file of 1 GiB the end is shown; it is not read into memory" {
+# Some editors end lines with CR LF; and -k limits what is shown, not what is kept.
+@test "lines may end with CR and LF; at a start, -k 20 does not shorten the file" {
+  printf 'ann: %04d\r\n' {1..1000} >"$T/history"
+  start_server -f "$T/history"
+  join bob eve
+  says bob new
+  hears eve 'bob: new'
+  restart -k 500 -f "$T/history"
+  earlier >"$T/shown"
+  { printf 'ann: %04d\n' {502..1000} && echo 'bob: new'; } >"$T/expected"
+  same_bytes "$T/expected" "$T/shown"
+  (($(wc -l <"$T/history") == 1001)) || complain "$(wc -l <"$T/history") lines are left"
+}
+
+# bats test_tags=kit
+@test "the file gets mode 0600, even if the umask forbids it or others could read it before" {
+  (umask 0277 && exec bash -c "exec $SERVER -p 0 -f $T/history") >"$T/started" 3>&- &
+  wait_for 5 grep -q listening "$T/started"
+  kill $!
+  wait $! || true
+  assert_equal "$(stat -c %a "$T/history")" 600
+  echo 'ann: hello' >"$T/history"
+  chmod 644 "$T/history"
+  start_server -f "$T/history"
+  is_shown 'ann: hello'
+  assert_equal "$(stat -c %a "$T/history")" 600
+}
+
+# loses_nothing COMMAND…: after it has been done to FILE, what is said is in FILE again.
+loses_nothing() {
+  rm -f "$T/history"
+  start_server -f "$T/history"
+  join ann bob
+  says ann before
+  hears bob 'ann: before'
+  "$@"
+  says ann after
+  hears bob 'ann: after'
+  assert_equal "$(<"$T/history")" $'ann: before\nann: after'
+  logged 1 "^server: $T/history: somebody has changed it: it is written anew$"
+  restart -f "$T/history"
+  is_shown 'ann: before' 'ann: after'
+  stop_server
+}
+
+# A descriptor leads to a file, whatever has its name meanwhile: open(2), rename(2), unlink(2).
+# bats test_tags=kit
+@test "FILE is removed, moved or edited while a server runs: it says so, and no message is lost" {
+  loses_nothing rm "$T/history"
+  loses_nothing mv "$T/history" "$T/moved"
+  loses_nothing sed -i s/before/edited/ "$T/history"
+  loses_nothing truncate -s 0 "$T/history"
+}
+
+# bats test_tags=kit
+@test "neither a link to FILE nor a removed lock file lets a second server use FILE" {
+  ln -s history "$T/link"
+  start_server -f "$T/link"
+  refused "$T/history" 'another server has it'
+  refused "$T/link" 'another server has it'
+  find "$T" -name '*lock*' -delete
+  refused "$T/history" 'another server has it'
+  [[ -L $T/link ]] || complain 'the link is none any more'
+  stop_server
+  start_server -f "$T/history"
+  join ann bob
+  refused "$T/link" 'another server has it'
+  rm "$T/history" # now the first server that starts gets it
+  NAME=second start_server -f "$T/history"
+  says ann hello
+  hears bob 'ann: hello'
+  logged 1 "^server: $T/history: another server has it: the history is not kept$"
+  [[ ! -s $T/history ]] || complain "both write: $(<"$T/history")"
+}
+
+# bats test_tags=kit
+@test "the disk is full at the start: the messages in FILE are shown, and stderr says so" {
+  need prlimit
+  printf 'ann: line %03d, and some words\n' {1..20} >"$T/history"
+  cp "$T/history" "$T/expected"
+  SERVER="prlimit --fsize=400: $SERVER" start_server -f "$T/history"
+  earlier >"$T/shown"
+  same_bytes "$T/expected" "$T/shown"
+  join bob eve
+  says bob hello
+  hears eve 'bob: hello'
+  logged 1 "^server: $T/history: File too large: the history is not kept$"
+  stop_server
+  truncate -s 1200000 "$T/history" # so long that it has to be written anew
+  { echo && cat "$T/expected"; } >>"$T/history"
+  SERVER="prlimit --fsize=400: $SERVER" start_server -f "$T/history"
+  earlier >"$T/shown"
+  same_bytes "$T/expected" "$T/shown"
+  logged 1 "^server: $T/history: File too large: the history is not kept$"
+}
+
+@test "the end of a file of 1 GiB is shown, and the file is not read into memory" {
   truncate -s 1G "$T/history"
   printf '\nann: the end\n' >>"$T/history"
   START_WITHIN=20 start_server -f "$T/history"
@@ -171,7 +267,7 @@ has_heard() {
 }
 
 # flock(2): a lock is on a file, not on a name. Which file has the name after a while?
-@test "1.4 MB are said: the file stays below 1 MiB, and is still this server's alone" {
+@test "after messages of 1.4 MB the file is below 1 MiB, and no other server can use it" {
   local before
   start_server -r 0 -f "$T/history"
   join ann
@@ -193,7 +289,7 @@ has_heard() {
 # setrlimit(2), RLIMIT_FSIZE: a file that would become larger is refused with EFBIG, as a full disk
 # refuses it with ENOSPC, and what still fits is written. It comes with a signal, SIGXFSZ.
 # bats test_tags=kit
-@test "a disk that is full is told once, people talk on; later the file is whole again" {
+@test "a full disk is reported once, and members talk on; later the file is complete again" {
   need prlimit
   local i=0 said=()
   SERVER="prlimit --fsize=3000: $SERVER" start_server -r 0 -k 1000 -f "$T/history"
@@ -218,11 +314,11 @@ has_heard() {
   is_shown "${said[@]}"
 }
 
-# A power cut cannot be had here, so the calls are looked at. rename(2), fsync(2); strace(1), -y.
+# The test cannot cut the power, so it looks at the calls. rename(2), fsync(2); strace(1), -y.
 # bats test_tags=kit
-@test "a message is written before it is sent; a new file is on the disk before it has the name" {
+@test "a message is written before it is sent; a new file is on disk before it gets its name" {
   need strace
-  local trace="env ASAN_OPTIONS=detect_leaks=0 strace -D -f -y -s 60 -o $T/trace"
+  local trace="env ASAN_OPTIONS=detect_leaks=0 strace -D -f -y -s 60 -o ${T@Q}/trace"
   trace+=' -e trace=fsync,fdatasync,rename,renameat,renameat2,write,writev,pwrite64,send,sendto'
   SERVER="$trace,sendmsg $SERVER" START_WITHIN=20 start_server -r 0 -f "$T/history" ||
     skip 'strace may not look into a process here'
@@ -246,7 +342,7 @@ has_heard() {
 }
 
 # bats test_tags=kit
-@test "a FILE that cannot be one: a line with its name and the reason, exit status 1" {
+@test "an unusable FILE: one line with its name and the reason, exit status 1" {
   mkdir "$T/directory"
   refused "$T/directory" ': '
   refused "$T/none/history" ': No such file or directory'

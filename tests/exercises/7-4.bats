@@ -21,9 +21,8 @@ is_ready() {
 # be; the package redis-server would start a service.
 start_redis() {
   local program name try
-  program=$(command -v redis-server || command -v redis-check-rdb) ||
-    skip 'no redis-server: make setup installs it'
-  need redis-cli
+  need redis-server redis-cli
+  program=$(command -v redis-server || command -v redis-check-rdb)
   ln -sf "$program" "$T/redis-server"
   for try in {1..20}; do
     REDIS=${1:-$((20000 + RANDOM % 10000))} # below the ports that the kernel gives out
@@ -86,7 +85,7 @@ are_told() {
 }
 
 # What a server publishes comes back to it: it would be heard before what eve says after it.
-@test "what is said on one server is heard on the other, as ann@west; on its own once" {
+@test "a message is heard on the other server, as from ann@west, and once on its own server" {
   two_servers
   says ann 'hello, 张三'
   hears bob 'ann: hello, 张三'
@@ -118,7 +117,7 @@ are_told() {
   [[ ${lines[0]%% *} == "${lines[1]%% *}" ]] || complain 'two IDs of one server'
 }
 
-@test "who comes, goes or is whispered to stays on the server; one name may be on both" {
+@test "joins, departures and /msg stay on one server; both servers may have the same name" {
   start_redis
   start west
   start east
@@ -152,9 +151,9 @@ all_heard() {
   (($(grep -c "^$2: " "$T/$1.out") >= $3))
 }
 
-# A call that is interrupted, would wait or does half of its work is the library's business, and
-# the loop's, which has to call it again.
-@test "3,000 lines both ways: none lost, doubled or out of order; short writes, EINTR, EAGAIN too" {
+# The library and the loop must cope with a call that is interrupted, would wait or does half of its
+# work: the loop has to call it again.
+@test "3,000 lines each way, with short writes, EINTR, EAGAIN: none lost, repeated or reordered" {
   local name
   start_redis
   FAULT_ENV='FAULT_SHORT=700 FAULT_FAIL=send:EINTR:5,send:EAGAIN:7,recv:EINTR:5,recv:EAGAIN:7' \
@@ -163,7 +162,7 @@ all_heard() {
   wait_for 10 subscribers 2
   for name in west east; do
     listen l$name $name
-    seq -f "$name %060.0f" 3000 >"$T/$name.lines"
+    seq 3000 | awk -v name="$name" '{ printf "%s %060d\n", name, $1 }' >"$T/$name.lines"
   done
   for name in west east; do
     NAME=t$name start_peer -t 60 "${PORTS[$name]}" send:"t$name\n" line file:"$T/$name.lines" eof
@@ -178,7 +177,7 @@ all_heard() {
   same_bytes "$T/west.lines" "$T/heard"
 }
 
-@test "Redis dies: people on one server talk on, and are told; it comes back: so are they again" {
+@test "Redis dies, and comes back: members are told both times, and talk on in the meantime" {
   two_servers
   kill -KILL "$REDIS_PID"
   are_told '* no connection to the other servers'
@@ -197,7 +196,7 @@ all_heard() {
   (($(wc -l <"$T/west.err") == 2)) || complain "more than two lines: $(<"$T/west.err")"
 }
 
-@test "no Redis at the start: the server serves all the same, and finds it later" {
+@test "no Redis at the start: the server serves nevertheless, and connects to it later" {
   start_redis
   kill -KILL "$REDIS_PID"
   wait_for 5 not running "$REDIS_PID"
@@ -212,8 +211,8 @@ all_heard() {
   hears ann 'eve@north: hello'
 }
 
-# It has a connection, the kernel takes what is sent, and nobody reads it: only time tells.
-@test "Redis hangs: within 5 s people are told, and talk on; when it wakes up they are connected" {
+# The connection is open, the kernel takes what is sent, and no one reads it: only time tells.
+@test "Redis hangs: members are told within 5 s, and talk on; when it wakes up, it is used again" {
   two_servers
   kill -STOP "$REDIS_PID"
   says ann 'are you there?'
@@ -230,10 +229,92 @@ all_heard() {
   done
 }
 
-# start_lean NAME [OPTION…]: a server whose memory tells something under AddressSanitizer too,
-# which else keeps what was freed.
+# No message is in flight, so no answer is missing.
+@test "Redis hangs, and no one speaks: all members are told within 5 s" {
+  two_servers
+  kill -STOP "$REDIS_PID"
+  sleep 1
+  for name in ann bob eve; do
+    within 4 hears $name '* no connection to the other servers'
+  done
+  kill -CONT "$REDIS_PID"
+  are_told '* connected to the other servers again'
+}
+
+# within SECONDS COMMAND…
+within() {
+  local end=$(($(now_ms) + $1 * PATIENCE * 1000))
+  shift
+  "$@" || return
+  (($(now_ms) <= end)) || complain "too late by $(($(now_ms) - end)) ms: $*"
+}
+
+# start_proxy: before Redis, for the servers that start from now on; sets REDIS. When $T/stall is
+# there, it passes on nothing more of what goes to subscribers.
+start_proxy() {
+  cat >"$T/proxy.py" <<'PY'
+import os, socket, sys, threading, time
+
+
+def pass_on(a, b, subscriber, commands):
+    while data := a.recv(65536):
+        if commands and b"SUBSCRIBE" in data.upper():
+            subscriber.set()
+        while not commands and subscriber.is_set() and os.path.exists(sys.argv[2]):
+            time.sleep(0.05)
+        b.sendall(data)
+
+
+listener = socket.create_server(("127.0.0.1", 0))
+print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+while True:
+    client, redis = listener.accept()[0], socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    subscriber = threading.Event()
+    for way in (client, redis, subscriber, True), (redis, client, subscriber, False):
+        threading.Thread(target=pass_on, args=way, daemon=True).start()
+PY
+  start_tool proxy python3 "$T/proxy.py" "$REDIS" "$T/stall"
+  await_port proxy "$TOOL_PID"
+  REDIS=$PORT
+}
+
+# A firewall that has forgotten a connection stalls one direction and no other.
+@test "Redis accepts messages, but its own data is stalled: members are told within 5 s" {
+  local i
+  need python3
+  start_redis
+  start_proxy
+  start west
+  at west join ann bob
+  says ann hello
+  hears bob 'ann: hello'
+  touch "$T/stall"
+  for i in {1..5}; do
+    says ann "line $i"
+    sleep 0.5
+  done
+  hears bob 'ann: line 1' 'ann: line 2'
+  within 4 hears_it ann '* no connection to the other servers'
+}
+
+# bats test_tags=kit
+@test "Redis asks for a password at the next connection: the log says so once" {
+  two_servers
+  printf '%s\n' 'CONFIG SET requirepass secret' 'AUTH secret' 'CLIENT KILL TYPE pubsub' \
+    'CLIENT KILL TYPE normal SKIPME yes' | redis
+  are_told '* no connection to the other servers'
+  wait_for 5 grep -q NOAUTH "$T/west.err"
+  sleep 1.2
+  (($(grep -c NOAUTH "$T/west.err") == 1)) || complain "$(<"$T/west.err")"
+  timeout 10 redis-cli -p "$REDIS" -a secret --no-auth-warning CONFIG SET requirepass ''
+  are_told '* connected to the other servers again'
+}
+
+# start_lean NAME [OPTION…]: a server whose memory can be measured even under AddressSanitizer,
+# which otherwise keeps freed memory.
 start_lean() {
-  ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1" start "$@"
+  forget_freed_memory
+  start "$@"
 }
 
 # grew_less NAME BEFORE KB
@@ -243,7 +324,7 @@ grew_less() {
   ((peak - $2 < $3)) || complain "the memory of $1 grew from $2 to $peak kB"
 }
 
-@test "while Redis hangs, 9 MB are said on one server: all is heard there, memory has a bound" {
+@test "while Redis hangs, 9 MB are said on one server: all is heard there, memory is bounded" {
   local before
   start_redis
   start_lean west -r 0
@@ -251,7 +332,7 @@ grew_less() {
   listen listener west
   before=$(rss_kb "${SERVERS[west]}")
   kill -STOP "$REDIS_PID"
-  seq -f %090.0f 100000 >"$T/lines"
+  seq 100000 | awk '{ printf "%090d\n", $1 }' >"$T/lines"
   "$PEER" -t 60 "$PORT" send:'ann\n' line file:"$T/lines" half-close drain
   wait_for 20 all_heard listener ann 100000
   sed -n 's/^ann: //p' "$T/listener.out" >"$T/heard"
@@ -259,8 +340,8 @@ grew_less() {
   grew_less west "$before" 16000
 }
 
-# Whoever reaches Redis may publish.
-@test "what no server would publish is left out, with a line in the log, not a flood of lines" {
+# Anyone who can reach Redis may publish.
+@test "a message that no server would publish is dropped and logged, without flooding the log" {
   local bad long
   start_redis
   start west
@@ -284,7 +365,7 @@ grew_less() {
   is_clean "$(<"$T/west.err")"
 }
 
-@test "what others say is made fit to be shown, and never becomes a line of the server's" {
+@test "text from other servers is cleaned, and never becomes a line of the server's own" {
   local f=$'\xef\xbf\xbd' long
   start_redis
   start west
@@ -300,14 +381,14 @@ grew_less() {
   nobody_hears_more
 }
 
-# hears_it NAME LINE: among notices.
+# hears_it NAME LINE: perhaps after notices.
 hears_it() {
   until next_line "$1" && [[ $HEARD == "$2" ]]; do
     [[ $HEARD == '* '* ]] || complain "$1 heard $(printf %q "$HEARD")" || return
   done
 }
 
-# is_heard NAME: what is published now, or has been before.
+# is_heard NAME: it hears what is published now, or was published before.
 is_heard() {
   local heard=''
   publish "$OTHER north eve : after it"
@@ -318,7 +399,7 @@ is_heard() {
   [[ $heard ]]
 }
 
-@test "20 MB in one message: people talk on, later ones are heard, and it is never in memory" {
+@test "a message of 20 MB: members talk on, hear later ones, and it is never held in memory" {
   local before
   start_redis
   start_lean west
@@ -333,7 +414,7 @@ is_heard() {
 }
 
 # bats test_tags=kit
-@test "-R without -n, or one that cannot be understood: usage, exit status 2" {
+@test "-R without -n, or an -R or -n that cannot be understood: usage, exit status 2" {
   local words
   for words in '-R 127.0.0.1:6379' '-n west' '-R 127.0.0.1 -n west' '-R localhost:6379 -n west' \
     '-R 127.0.0.1:0 -n west' '-R 127.0.0.1:6379 -n West' '-R 127.0.0.1:6379 -n a@b' \

@@ -1,13 +1,13 @@
-# 7-6, the guest who asks and never listens.
+# 7-6, the guest who never listens.
 # bats file_tags=7-6
 
 CHAPTER=07-chat
 load ../helpers/common
 
-# 800 kB for one who does not read: more than the kernel holds for him (tcp(7), TCP_NOTSENT_LOWAT)
-# and what the room owes to one. How many were sent before he was cut is not looked at.
+# 800 kB for a member that does not read: more than the kernel holds for it (tcp(7),
+# TCP_NOTSENT_LOWAT), and more than the room queues. It does not matter when exactly it is dropped.
 # bats test_tags=kit
-@test "who does not read his private messages is cut off, and who sends them is told" {
+@test "a member that does not read its private messages is dropped, and their sender is told" {
   start_server -r 0
   start_peer -b 4096 "$PORT" send:'mute\n' line ready:"$T/here" silent
   wait_for 5 test -e "$T/here"

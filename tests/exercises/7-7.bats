@@ -1,12 +1,12 @@
-# 7-7, the order inside a character.
+# 7-7, the escape sequence inside a character.
 # bats file_tags=7-7
 
 CHAPTER=07-chat
 load ../helpers/common
 
 # RFC 3629, 4: each byte of a character but the first is 80 to BF, so ESC belongs to none. Unicode,
-# 3.9: the begin of a character that breaks off is one U+FFFD, and so is each control character.
-@test "an order inside a character that breaks off does not reach a terminal" {
+# 3.9: the beginning of an incomplete character is one U+FFFD, and so is each control character.
+@test "an escape sequence inside an incomplete character does not reach a terminal" {
   local text
   start_server
   start_peer "$PORT" send:'bob\n' line ready:"$T/here" eof
@@ -24,7 +24,7 @@ load ../helpers/common
   same_bytes "$T/expected" "$T/heard"
 }
 
-@test "a name with an order inside a character that breaks off is refused" {
+@test "a name with an escape character inside an incomplete character is refused" {
   start_server
   "$PEER" "$PORT" send:'ann\xe2\x82\x1b\n' line half-close eof >"$T/heard"
   grep '^-name' "$T/heard"

@@ -8,7 +8,7 @@ load ../helpers/common
 # each test shows its report.
 
 # bats test_tags=kit
-@test "who does not read is cut off by a private message: the server and its sender go on" {
+@test "a private message drops a member that does not read: the server and its sender go on" {
   start_server -r 0
   start_peer -b 4096 "$PORT" send:'mute\n' line ready:"$T/here" silent
   wait_for 5 test -e "$T/here"
@@ -16,13 +16,4 @@ load ../helpers/common
   "$PEER" "$PORT" file:"$T/said" half-close eof >"$T/heard" || true # no more if the server dies
   grep -qxF '* mute left (too slow)' "$T/heard"
   assert_equal "$(tail -n 1 "$T/heard")" '+here: ann'
-}
-
-# Everyone is told of a new name, he too: so that may be what cuts him off.
-# bats test_tags=kit
-@test "who does not read is cut off by the notice of his own new name: the server goes on" {
-  start_server -r 0 -v
-  { echo bob && yes "/nick $(printf '%032d' 1)" | head -n 400000; } >"$T/names"
-  run -1 "$PEER" -b 4096 "$PORT" file:"$T/names" # more than the kernel takes for him: he is reset
-  grep 'too slow' "$T/server.err"
 }

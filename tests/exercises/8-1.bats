@@ -1,8 +1,8 @@
-# 8-1, the chat room over TLS: who speaks is told apart by name or certificate, and each end is one.
+# 8-1, the chat room over TLS: members have names or certificates, and each end is marked.
 # bats file_tags=8-1
 #
 # Members are openssl s_client, and bash talks to them: `join ann bob`, `says ann hello`,
-# `hears bob 'ann: hello'`. Who hears a line has not heard another one before it.
+# `hears bob 'ann: hello'`. A member that hears a line has heard no other before.
 
 CHAPTER=08-tls
 load ../helpers/common
@@ -74,19 +74,20 @@ join() {
   hears ann '+here: ann, bob'
 }
 
-@test "a name that is taken, empty or not fit for a name is refused; the third is the last" {
+@test "a name that is taken, empty or invalid is refused; after the third the client is closed" {
+  local why="has a character that is not a letter, a digit or one of - _ . '"
   start_server
   join ann
   receives '-name ann: taken\n+welcome bob, here: ann, bob\n' send:'ann\nbob\n' line line \
     half-close eof
-  receives '-name ANN: taken\n-name : empty\n-name a�b: has a control character, or is not UTF-8
--too many tries\n' send:'ANN\n\na\x1bb\nbob\n' eof
+  receives "-name ANN: taken\n-name : empty\n-name a�b: $why\n-too many tries\n" \
+    send:'ANN\n\na\x1bb\nbob\n' eof
   hears ann '* bob joined' '* bob left'
   says ann /who
   hears ann '+here: ann'
 }
 
-@test "no control character of what is said reaches the others" {
+@test "no control character in a message reaches the other members" {
   start_server
   join ann
   receives '+welcome bob, here: ann, bob\n' send:'bob\n' line \
@@ -95,14 +96,14 @@ join() {
 }
 
 # RFC 8446, 6.1: an end without close_notify may be an attacker's.
-@test "who has said close_notify, or /quit, has left; an end without is a connection lost" {
+@test "close_notify and /quit count as leaving; an end without them is a lost connection" {
   local bob='+welcome bob, here: ann, bob\n'
   start_server
   join ann
   receives "$bob" send:'bob\n' line half-close eof
   hears ann '* bob joined' '* bob left'
   receives "$bob+bye\n" send:'bob\n/quit good night\n' eof
-  hears ann '* bob joined' '* bob left (good night)'
+  hears ann '* bob joined' '* bob left: good night'
   receives "$bob" send:'bob\n' line cut
   hears ann '* bob joined' '* bob left (connection lost)'
   receives "$bob" send:'bob\n' line reset
@@ -110,15 +111,15 @@ join() {
 }
 
 # SSL_pending(3): of what OpenSSL has read already, epoll_wait knows nothing.
-@test "lines in records of a byte, and ten lines in one record of 16,380 bytes: all are heard" {
+@test "lines in records of 1 byte, and ten lines in a record of 16,380 bytes: all are heard" {
   local long
   printf -v long '%01637d' 0
-  start_server
+  start_server -r 0
   join ann
   printf '%s\n' "$long"{,,,,,,,,,} >"$T/long"
   start_peer "$PORT" dribble:1:'bob\nab\n' line file:"$T/long" silent
   hears ann '* bob joined' 'bob: ab' "bob: $long"{,,,,,,,,,}
-  # With the name in it, and with what becomes three times as long, also what comes after it.
+  # A record that begins with the name, bytes that become three times as long, and a line after it.
   printf -v long '%01900d' 0
   printf '%s\n' eve {,,,}"${long//0/$'\xff'}" >"$T/eve"
   NAME=eve start_peer "$PORT" file:"$T/eve" send:'hello\n' half-close eof
@@ -126,9 +127,9 @@ join() {
 }
 
 # SSL_write(3): after WANT_WRITE it has to be given the same bytes again.
-@test "short writes, EINTR and EAGAIN: three members get the same lines, byte for byte" {
+@test "short writes, EINTR and EAGAIN: three members get the same lines byte for byte" {
   local name script=()
-  FAULT_ENV='FAULT_SHORT=50 FAULT_FAIL=send:EAGAIN:3,recv:EAGAIN:3,send:EINTR:7' start_server
+  FAULT_ENV='FAULT_SHORT=50 FAULT_FAIL=send:EAGAIN:3,recv:EAGAIN:3,send:EINTR:7' start_server -r 0
   join ann
   for name in bob eve joe; do
     NAME=$name start_peer "$PORT" send:"$name\n" line ready:"$T/$name" eof
@@ -150,10 +151,10 @@ join() {
 }
 
 # Three members say 240 kB each, as a byte that is not UTF-8 becomes three. tcp(7),
-# TCP_NOTSENT_LOWAT: without it, the kernel would take all of that for him.
-@test "who does not read is cut off without close_notify; the others lose nothing" {
+# TCP_NOTSENT_LOWAT: without it, the kernel would take all of that.
+@test "a member that does not read is dropped without close_notify; the others lose nothing" {
   local name
-  start_server
+  start_server -r 0
   receives '+welcome ann, here: ann\n' send:'ann\n' line half-close
   head -c 80000 /dev/zero | tr '\0' '\377' | fold -b -w 2000 >"$T/flood"
   echo >>"$T/flood"
@@ -173,7 +174,7 @@ join() {
 }
 
 # RFC 8446, 6.1
-@test "SIGTERM: everyone is told, then comes close_notify; exit 0 within 2 s" {
+@test "SIGTERM: all members are told, then close_notify follows; exit 0 within 2 s" {
   start_server
   join ann bob
   PEER_TLS='' NAME=silent start_peer "$PORT" ready:"$T/here" silent
@@ -186,7 +187,7 @@ join() {
 }
 
 # The article's way: a default context, our CA, server_hostname.
-@test "a member in Python hears what was said before, and the others" {
+@test "a member in Python gets the earlier messages, and its own reach the others" {
   need python3
   start_server
   join ann
@@ -217,7 +218,7 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
 
 # RFC 5280, 4.1.2.6; X509_NAME_get_index_by_NID(3)
 # bats test_tags=kit
-@test "-C: the common name of the certificate is the name; it cannot be changed" {
+@test "-C: a member's name is the common name of its certificate, and cannot be changed" {
   start_server -C "$CERTS/ca.pem"
   comes alice "${ALICE[@]}"
   hears alice '+welcome alice, here: alice'
@@ -233,7 +234,7 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
 }
 
 # bats test_tags=kit
-@test "-C: no certificate, a twin, a name that is none: not let in, and told why" {
+@test "-C: no certificate, a name in use, an invalid name: refused, with the reason" {
   start_server -C "$CERTS/ca.pem"
   comes alice "${ALICE[@]}"
   hears alice '+welcome alice, here: alice'
@@ -248,7 +249,7 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
   hears_the_end nobody
   identity forger $'/CN=* bob left\e[K'
   comes forger "${IDENTITY[@]}"
-  hears forger '-name * bob left�[K: begins with one of * + - / ('
+  hears forger '-name * bob left�[K: does not begin with a letter or a digit'
   hears_the_end forger
   says alice /who
   hears alice '+here: alice'
@@ -256,7 +257,7 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
 
 # RFC 8446, 2.2: a session that is resumed shows no certificate.
 # bats test_tags=kit
-@test "-C: a resumed session has the name of the first one, with 1.2 and 1.3" {
+@test "-C: a resumed session keeps the name of its first connection, in TLS 1.2 and 1.3" {
   local version
   start_server -C "$CERTS/ca.pem"
   for version in -tls1_2 -tls1_3; do
@@ -273,9 +274,63 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
   done
 }
 
+# come_and_go NAME: the owner of that certificate joins, says 40 lines, leaves, and joins again, for
+# three seconds.
+come_and_go() {
+  timeout $((30 * PATIENCE)) python3 - "$PORT" "$CERTS/ca.pem" "$T/$1.pem" "$T/$1.key" <<'END'
+import socket, ssl, sys, time
+port, ca, cert, key = int(sys.argv[1]), *sys.argv[2:]
+context = ssl.create_default_context(cafile=ca)
+context.load_cert_chain(cert, key)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.settimeout(5)
+        with context.wrap_socket(s, server_hostname="localhost") as tls:
+            tls.sendall(b"hello\n" * 40 + b"/quit\n")
+            try:
+                while time.monotonic() < end and tls.recv(4096):
+                    pass
+            except OSError:
+                pass
+END
+}
+
+# bats test_tags=kit
+@test "-C: a member that reconnects again and again is still held to the pace of the room" {
+  need python3
+  local heard=0
+  start_server -C "$CERTS/ca.pem"
+  comes alice "${ALICE[@]}"
+  hears alice '+welcome alice, here: alice'
+  identity bob /CN=bob
+  come_and_go bob
+  says alice /who
+  while IFS= read -r -t 10 -u "${HEARS[alice]}" && [[ $REPLY != '+here:'* ]]; do
+    heard=$((heard + 1))
+  done
+  echo "$heard lines and notices"
+  ((heard > 10 && heard < 110))
+}
+
+asked_within_ten_seconds() {
+  local timer
+  timer=$(ss -tnoH state established "sport = :$PORT")
+  [[ $timer =~ timer:\(keepalive,([0-9]|[0-9]\.[0-9]+|10|[0-9]+ms|10sec|[0-9](\.[0-9]+)?sec), ]]
+}
+
+# tcp(7), TCP_KEEPIDLE; chapter 07: a member whose machine has vanished is gone after 30 s.
+# bats test_tags=kit
+@test "a silent member is probed by keep-alive within ten seconds" {
+  need ss
+  start_server
+  join ann
+  wait_for 5 asked_within_ten_seconds
+}
+
 # ---- the client ----
 
-@test "client: says its messages, shows what it hears, and ends well with the room's answer" {
+@test "client: sends its messages, shows what it hears, and exits 0 after the room's answer" {
   start_server
   join ann
   run -0 --separate-stderr client bob 'good morning' /who
@@ -284,7 +339,7 @@ ALICE=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
   hears ann '* bob joined' 'bob: good morning' '* bob left'
 }
 
-@test "client: what others say is shown at once, though nobody types; exit ends it" {
+@test "client: shows messages of others at once, even if the user types nothing; exit ends it" {
   start_server
   join ann
   visits bob bash -c "exec $CLIENT -p $PORT"
@@ -305,7 +360,7 @@ fake_room() {
   PEER_TLS=$T/identity start_fake -- "$@"
 }
 
-@test "client: a room that lies, in long lines too, gets no control character to the terminal" {
+@test "client: no control character from a dishonest room, even in a long line, is shown" {
   printf '* %065000d\x1b[2Jx\n' 0 >"$T/long"
   fake_room line send:'* ann\x1b[2J\r\x00\xff left\n' file:"$T/long" eof half-close
   run -0 client bob
@@ -313,8 +368,18 @@ fake_room() {
   assert_line --index 1 "$(printf '* %065000d' 0)�[2Jx"
 }
 
+# SSL_read(3): close_notify says that the stream is complete, so this text is the room's, too.
+@test "client: a last line without a newline is shown" {
+  fake_room line send:'+welcome bob, here: bob\nlast words' eof half-close
+  run -0 --separate-stderr client bob
+  assert_output $'+welcome bob, here: bob\nlast words'
+  NAME=second fake_room line send:'+welcome bob, here: bob\nlast wor' cut drain
+  run -1 --separate-stderr client bob
+  assert_output $'+welcome bob, here: bob\nlast wor'
+}
+
 # bats test_tags=kit
-@test "client: a room that is cut off, or has left before us: what came is shown, exit 1" {
+@test "client: the room is cut off, or closes first: what arrived is shown, exit 1" {
   fake_room line send:'+welcome bob, here: bob\n' cut drain
   run -1 --separate-stderr client bob
   assert_output '+welcome bob, here: bob'

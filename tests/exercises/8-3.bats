@@ -44,8 +44,11 @@ await_keys() {
 
 # logged REGEX TIMES
 logged() {
-  wait_for 2 grep -Eq "$1" "$T/server.err" || last_words server
-  (($(grep -Ec "$1" "$T/server.err") == $2)) || last_words server
+  wait_for 5 has_logged "$@" || last_words server
+}
+
+has_logged() {
+  (($(grep -Ec "$1" "$T/server.err") == $2))
 }
 
 # visitors: makes the module visitors for Python, two clients that come back with their newest
@@ -75,7 +78,7 @@ PY
 }
 
 # RFC 8446, 4.6.1 and C.4: a client should use a ticket once, so each visit has to bring the next.
-@test "a session is resumed; with TLS 1.3 each time brings another ticket" {
+@test "a session is resumed; in TLS 1.3 each resumption brings a new ticket" {
   local version
   start_server
   for version in -tls1_2 -tls1_3; do
@@ -91,7 +94,7 @@ PY
 }
 
 # bats test_tags=kit
-@test "-v says who was resumed, and who he is: -C, with 1.2 and 1.3" {
+@test "-v says that a session was resumed, and with -C by whom, in TLS 1.2 and 1.3" {
   local version alice=(-cert "$CERTS/client.pem" -key "$CERTS/client.key")
   start_server -v -C "$CERTS/ca.pem"
   for version in -tls1_2 -tls1_3; do
@@ -108,9 +111,9 @@ PY
   logged 'connected, TLSv1.3$' 2
 }
 
-# With Python, which has always the newest session; of 1.2 s_client writes only the first.
+# With Python, which always has the newest session; with 1.2, s_client writes only the first.
 # bats test_tags=kit
-@test "a ticket of the previous key is good, and renewed; an older one: a full handshake" {
+@test "a ticket of the previous key is accepted and renewed; an older one: a full handshake" {
   need python3
   start_server -v -R 3
   visitors
@@ -159,9 +162,9 @@ PY
     'too old: TLSv1.3: not resumed' 'its new one: TLSv1.3: resumed')"
 }
 
-# Its key's name, the initialization vector, what is encrypted, the code that says it was not
-# changed (RFC 5077, 4).
-@test "a ticket that was changed costs a full handshake, and nothing else" {
+# A byte of its key's name, of the initialization vector, of the encrypted part, and of the
+# authentication code (RFC 5077, 4).
+@test "a ticket that was tampered with costs a full handshake, and nothing else" {
   need python3
   local at version
   start_server
@@ -189,7 +192,7 @@ open(sys.argv[1], "wb").write(session.replace(ticket, changed))' "$T/der" \
 
 # RFC 8446, 4.6.1: limits on the total lifetime; 8: replay of early data.
 # bats test_tags=kit
-@test "clients are told the life of a session, 4 keys long, and to send no early data" {
+@test "clients are told the lifetime of a session, 4 keys long, and to send no early data" {
   start_server -R 10
   visit -tls1_3
   grep -q 'lifetime hint: 40 (seconds)' "$T/said" || complain "$(grep hint "$T/said")"
@@ -198,8 +201,8 @@ open(sys.argv[1], "wb").write(session.replace(ticket, changed))' "$T/der" \
   grep -q 'lifetime hint: 40 (seconds)' "$T/said" || complain "$(grep hint "$T/said")"
 }
 
-# Somebody who comes back all the time, with the newest ticket. Whatever clock the server has: 4 s,
-# and one more.
+# A client that comes back all the time, with the newest ticket. Whatever clock the server has, this
+# ends after 4 s, and one more.
 # bats test_tags=kit
 @test "however often it is resumed, a session ends 4 keys after its full handshake" {
   need python3
@@ -229,9 +232,10 @@ PY
 }
 
 # Every 32 bytes in memory could be the key that signs tickets: with the right one a ticket's last
-# 32 bytes come out (RFC 5077, 4). While the key is good it has to be found, or we do not know how.
+# 32 bytes come out (RFC 5077, 4). While the key is valid, the test must find it, or it proves
+# nothing.
 # bats test_tags=kit
-@test "a key that is no longer good is nowhere in the memory of the server" {
+@test "a key that is no longer valid is nowhere in the server's memory" {
   need python3
   local n
   cat >"$T/find.py" <<'PY'
@@ -289,7 +293,7 @@ PY
 }
 
 # bats test_tags=kit
-@test "SIGHUP ends all sessions, if it could load the files; new ones can be resumed" {
+@test "SIGHUP ends all sessions if the files could be loaded; new ones can be resumed" {
   local version
   cp "$CERTS/ca.pem" "$T/ca.pem"
   start_server -C "$T/ca.pem"
@@ -313,6 +317,52 @@ PY
   done
 }
 
+# The connection is accepted before SIGHUP, and sends its ClientHello after it: the new CA counts.
+# bats test_tags=kit
+@test "SIGHUP also ends all sessions for a connection that was opened before it" {
+  need python3
+  cp "$CERTS/ca.pem" "$T/ca.pem"
+  start_server -C "$T/ca.pem"
+  visitors
+  cat >"$T/hup.py" <<'PY'
+import os, shutil, signal
+from visitors import *
+
+port, ca, certs, used, pid, log = sys.argv[1:]
+
+
+def reload(source):
+    before = open(log).read().count("loaded")
+    shutil.copy(source, used)
+    os.kill(int(pid), signal.SIGHUP)
+    while open(log).read().count("loaded") == before:
+        time.sleep(0.02)
+
+
+for visitor in VISITORS:
+    visitor.context.load_cert_chain(certs + "/client.pem", certs + "/client.key")
+    for source in certs + "/ca.pem", certs + "/server.pem":
+        visitor.visit()
+        s = socket.create_connection(("127.0.0.1", int(port)), timeout=10)
+        visitor.visit()  # it is accepted after the other one
+        reload(source)
+        try:
+            with visitor.context.wrap_socket(
+                s, server_hostname="localhost", session=visitor.session
+            ) as tls:
+                tls.sendall(b"hello\n")
+                reply = tls.recv(100).decode().strip()
+                print(visitor.version, reply, "resumed" if tls.session_reused else "new")
+        except ssl.SSLError:
+            print(visitor.version, "refused")
+        visitor.session = None
+        reload(certs + "/ca.pem")
+PY
+  run -0 timeout 60 python3 "$T/hup.py" "$PORT" "$CERTS/ca.pem" "$CERTS" "$T/ca.pem" \
+    "$SERVER_PID" "$T/server.err"
+  assert_output "$(printf 'TLSv1.%s +hello new\nTLSv1.%s refused\n' 2 2 3 3)"
+}
+
 @test "gnutls-cli resumes its session" {
   need gnutls-cli
   start_server
@@ -321,7 +371,7 @@ PY
 }
 
 # RFC 8446, 4.6.1: the ticket comes after the handshake; with 1.2 (RFC 5077, 3.1) within it.
-@test "client: -r 2 comes back twice, with the session of before, and says the same" {
+@test "client: -r 2 reconnects twice, resumes its session, and sends the same messages" {
   start_server
   run -0 --separate-stderr client -C "$CERTS/ca.pem" -i -r 2 hello world
   assert_output $'+hello\n+world\n+hello\n+world\n+hello\n+world'
@@ -338,7 +388,7 @@ PY
 
 # SSL_CONF_cmd(3): with this its tickets are of no use, and with 1.2 there are none.
 # bats test_tags=kit
-@test "client: a server that resumes nothing is talked to all the same" {
+@test "client: a server that resumes no session is still talked to" {
   printf '%s\n' 'openssl_conf = all' '[all]' 'ssl_conf = ssl' '[ssl]' 'system_default = no' \
     '[no]' 'Options = -SessionTicket' >"$T/conf"
   OPENSSL_CONF=$T/conf start_server
@@ -354,7 +404,7 @@ usage_of() {
 }
 
 # bats test_tags=kit
-@test "-R and -r with what is no number or out of range, -r without a message: usage, exit 2" {
+@test "-R or -r without a number in range, or -r without a message: usage, exit 2" {
   local bad
   for bad in 0 86401 x ''; do
     usage_of "$SERVER" -R "$bad"

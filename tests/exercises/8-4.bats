@@ -27,20 +27,20 @@ tells_nothing() {
 
 # RFC 9525, 6.3; SSL_set1_host(3)
 # bats test_tags=kit
-@test "client: a genuine certificate, but for another name: not a word is sent, exit 1" {
+@test "client: a genuine certificate for another name: it sends nothing and exits 1" {
   start_genuine DNS:other.example,DNS:example.org,IP:127.0.0.1
   tells_nothing -a localhost
 }
 
 # RFC 9525, 6.5; X509_VERIFY_PARAM_set1_ip_asc(3)
 # bats test_tags=kit
-@test "client: a genuine certificate, but for another address: not a word is sent, exit 1" {
+@test "client: a genuine certificate for another address: it sends nothing and exits 1" {
   start_genuine DNS:localhost,IP:192.0.2.1
   tells_nothing -a 127.0.0.1
 }
 
 # bats test_tags=kit
-@test "client: one of several names is enough" {
+@test "client: a certificate is accepted if one of its several names matches" {
   start_genuine DNS:other.example,DNS:example.org
   run -0 client -n example.org secret
   assert_output +secret

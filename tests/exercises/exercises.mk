@@ -1,7 +1,7 @@
 # The reader's loop: docs/exercises.md. N-M is an exercise's id, as in 4-2; 4.2 is understood.
 EXERCISE := @tests/bin/exercise
 
-.PHONY: exercises progress next prove patches-refresh
+.PHONY: exercises grade handout progress next watch prove patches-refresh
 
 exercises: ## all exercises: kind, minutes, what one learns, done or not
 	$(EXERCISE) list
@@ -11,6 +11,9 @@ exercise-%: FORCE ## start this exercise (a copy in work/N-M), and again: build 
 
 hint-%: FORCE ## the next hint
 	$(EXERCISE) hint $*
+
+watch: ## build and test the next exercise at every save; `make watch-N-M`: this one
+	$(EXERCISE) watch
 
 watch-%: FORCE ## build and test it at every save
 	$(EXERCISE) watch $*
@@ -27,8 +30,14 @@ check-%: FORCE ## its tests on any program (SERVER='python3 my.py', CLIENT=…, 
 stress-%: FORCE ## how often its tests fail in N=50 runs
 	$(EXERCISE) stress $*
 
-mystery-%: FORCE ## one of chapter N's bugs, you are not told which
+mystery-%: FORCE ## one of chapter N's bugs, you are not told which (SEED=name: that name's)
 	$(EXERCISE) mystery $*
+
+grade: ## for teachers: points for what students handed in (DIR=students FORMAT=csv or junit)
+	@tests/bin/grade '$(DIR)' '$(FORMAT)'
+
+handout: ## for teachers: an archive of the kit without solutions (TO=build/….tar.gz)
+	@tests/bin/handout '$(TO)'
 
 progress: ## how far you are
 	$(EXERCISE) progress

@@ -1,66 +1,87 @@
-/* Attacks 07's room.h and text.h with libFuzzer: `make fuzz`. The bytes of an input tell who sends
- * what, who reads how much, who comes and goes. Whatever they are: a member hears nothing but lines
- * of valid UTF-8 without control characters, and what tests/unit/room_check.h requires holds. */
+/* Attacks 07's room, from input.h down to text.h, with libFuzzer: `make fuzz`. The bytes of an
+ * input decide what each member sends, how much it reads, and when members come and go. Whatever
+ * they are: a member receives nothing but lines of valid UTF-8 without control characters, and what
+ * tests/unit/room_check.h requires holds. */
+/* parts: 07-chat/input.c 07-chat/commands.c 07-chat/members.c 07-chat/room.c */
+/* parts: 07-chat/history.c 07-chat/queue.c 07-chat/message.c 07-chat/pace.c 07-chat/text.c */
+/* parts: 07-chat/name.c */
+#include "../../util.h"
+#include "../../07-chat/input.h"
+#include "../../07-chat/text.h"
 #include "../unit/room_check.h"
 #include <stddef.h>
 
-enum { MEMBERS = 5, READ_ROOM = 8192, PIECES = 7, HEARD_ROOM = 4 * CLEAN_ROOM };
+enum { MEMBERS = 5, INPUT_SIZE = 8192, PIECES = 7, HEARD_SIZE = 4 * TEXT_CLEAN_SIZE };
 
-/* What the server has for each connection, and its client's ear. */
+/* What the server has for each connection, and what its client has received. */
 struct person {
     struct member member;
     int connected;
-    char begun[HEARD_ROOM]; /* a line of which not all has come */
-    size_t begun_size;
+    char partial[HEARD_SIZE]; /* a line whose end has not arrived */
+    size_t partial_size;
 };
 
 static struct room room;
 static struct person people[MEMBERS];
 static struct member *members[MEMBERS]; /* of those who are connected */
 static long long now;
-static unsigned readers; /* a bit for each: some read a little, and some nothing, so some are cut */
+static unsigned readers; /* a bit for each; the others read a little or nothing, and are dropped */
 
 /* ---- the input ---- */
 
-static const uint8_t *next, *end;
+static const uint8_t *next;
+static const uint8_t *end;
 
+/* Returns the next byte of the input; 0 after its end. */
 static unsigned next_byte(void) {
-    return next < end ? *next++ : 0;
+    if (next == end)
+        return 0;
+    next++;
+    return next[-1];
 }
 
-/* ---- what they hear ---- */
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- what the members receive ---- */
 
 static void check_line(const char *line, size_t size) {
     uint32_t c;
-    REQUIRE(size > 0); /* an empty line is nobody's */
-    for (size_t n; size > 0; line += n, size -= n) {
-        n = next_character(line, size, &c);
-        REQUIRE(c != NOT_UTF8);
+    REQUIRE(size > 0); /* nobody may send an empty line */
+    while (size > 0) {
+        size_t n = text_next_character(line, size, &c);
+        REQUIRE(c != TEXT_NOT_UTF8);
         REQUIRE(c >= ' ' && !(c >= 0x7F && c <= 0x9F));
         REQUIRE(!(c >= 0x2028 && c <= 0x202E) && !(c >= 0x2066 && c <= 0x2069));
+        line += n;
+        size -= n;
     }
 }
 
 static void listen_to(struct person *p, const char *data, size_t size) {
-    const char *line = p->begun, *newline;
-    REQUIRE(p->begun_size + size <= HEARD_ROOM);
-    memcpy(p->begun + p->begun_size, data, size);
-    p->begun_size += size;
-    while ((newline = memchr(line, '\n', p->begun_size))) {
+    const char *line = p->partial;
+    REQUIRE(p->partial_size + size <= HEARD_SIZE);
+    memcpy(p->partial + p->partial_size, data, size);
+    p->partial_size += size;
+    for (;;) {
+        const char *newline = memchr(line, '\n', p->partial_size);
+        if (!newline)
+            break;
         check_line(line, (size_t)(newline - line));
-        p->begun_size -= (size_t)(newline + 1 - line);
+        p->partial_size -= (size_t)(newline + 1 - line);
         line = newline + 1;
     }
-    memmove(p->begun, line, p->begun_size);
+    memmove(p->partial, line, p->partial_size);
 }
 
-/* As sendmsg would, takes at most so many bytes of what is owed. */
-static void take(struct person *p, size_t most) {
+/* As sendmsg would, takes at most max bytes of what is queued. */
+static void take(struct person *p, size_t max) {
     struct iovec piece[PIECES];
     size_t taken = 0;
-    unsigned n = room_owed(&p->member, piece, PIECES);
-    for (unsigned i = 0; i < n && taken < most; i++) {
-        size_t part = piece[i].iov_len < most - taken ? piece[i].iov_len : most - taken;
+    unsigned n = queue_pieces(&p->member.queue, piece, PIECES);
+    for (unsigned i = 0; i < n && taken < max; i++) {
+        size_t part = smaller(piece[i].iov_len, max - taken);
         listen_to(p, piece[i].iov_base, part);
         taken += part;
     }
@@ -71,79 +92,109 @@ static void take(struct person *p, size_t most) {
 
 static void disconnect(struct person *p, const char *why) {
     p->connected = 0;
-    room_forget(&room, &p->member, why);
+    members_forget(&room, &p->member, why);
 }
 
-static void attend(void) {
-    for (struct member *m; (m = room_next(&room));) {
-        struct person *p = (struct person *)(void *)((char *)m - offsetof(struct person, member));
-        if (!p->connected)
-            continue;
-        if (m->cut)
-            disconnect(p, m->cut);
-        else if (readers >> (p - people) & 1)
-            take(p, SIZE_MAX);
-        if (p->connected && m->place == OUTSIDE && !m->queue.count)
-            disconnect(p, NULL);
+static void flush_member(struct person *p) {
+    struct member *m = &p->member;
+    if (!p->connected)
+        return;
+    if (m->drop_reason)
+        disconnect(p, m->drop_reason);
+    else if (readers >> (p - people) & 1)
+        take(p, SIZE_MAX);
+    if (p->connected && m->state == ROOM_OUTSIDE && !m->queue.count)
+        disconnect(p, NULL);
+}
+
+static void flush_pending(void) {
+    struct member *m = room_next_pending(&room);
+    while (m) {
+        flush_member((struct person *)(void *)((char *)m - offsetof(struct person, member)));
+        m = room_next_pending(&room);
+    }
+}
+
+/* Hands the input over, as often as the room wants to send first. Adds to *used what was used. */
+static enum input_result hear(struct member *m, const char *input, size_t size, size_t *used) {
+    enum input_result result;
+    *used = 0;
+    for (;;) {
+        size_t part = 0;
+        result = input_hear(&room, m, input + *used, size - *used, now, &part);
+        *used += part;
+        if (result != INPUT_SEND_FIRST)
+            return result;
+        flush_pending();
+    }
+}
+
+/* The input now begins with this part of it, which waits for more. */
+static void keep_rest(struct person *p, enum input_result result, const char *rest, size_t size) {
+    if (!p->connected || p->member.drop_reason)
+        return;
+    if (result == INPUT_LEFT) {
+        input_keep(&room, &p->member, rest, 0);
+        members_leave(&room, &p->member, NULL);
+    } else {
+        input_keep(&room, &p->member, rest, size);
     }
 }
 
 static void say(struct person *p, const char *data, size_t n) {
-    static char input[READ_ROOM];
+    static char input[INPUT_SIZE];
     struct member *m = &p->member;
-    size_t size = m->kept_size + n, at = 0, used;
-    enum heard heard;
-    REQUIRE(size <= READ_ROOM);
-    if (m->kept)
-        memcpy(input, m->kept, m->kept_size);
+    size_t size = m->input_size + n;
+    size_t used;
+    REQUIRE(size <= INPUT_SIZE);
+    if (m->input)
+        memcpy(input, m->input, m->input_size);
     if (n)
-        memcpy(input + m->kept_size, data, n);
-    size_t before = room.fresh > FRESH_LIMIT ? room.fresh : FRESH_LIMIT;
-    while ((heard = room_hear(&room, m, input + at, size - at, now, &used)) == MUST_SEND) {
-        at += used;
-        attend();
-    }
-    at += used;
-    REQUIRE(room.fresh <= before + 2 * CLEAN_ROOM);
-    REQUIRE(at <= size && (heard != HEARD_ALL || size - at < LINE_LIMIT + 2));
-    if (!p->connected || m->cut)
-        return;
-    room_keep(&room, m, input + at, heard == LEFT ? 0 : size - at);
-    if (heard == LEFT)
-        room_leave(&room, m, NULL);
+        memcpy(input + m->input_size, data, n);
+    size_t unsent_max = room.unsent_bytes;
+    if (unsent_max < ROOM_UNSENT_BYTES_MAX)
+        unsent_max = ROOM_UNSENT_BYTES_MAX;
+    enum input_result result = hear(m, input, size, &used);
+    REQUIRE(room.unsent_bytes <= unsent_max + 2 * TEXT_CLEAN_SIZE);
+    REQUIRE(used <= size);
+    REQUIRE(result != INPUT_HEARD || size - used < TEXT_LINE_LIMIT + 2);
+    keep_rest(p, result, input + used, size - used);
 }
 
 /* ---- the attack ---- */
 
 /* A piece of the input. */
 static void speak(struct person *p) {
-    size_t n = next_byte(), left = (size_t)(end - next);
-    size_t free_room = READ_ROOM - p->member.kept_size;
-    n = n < left ? n : left;
-    n = n < free_room ? n : free_room;
+    size_t n = next_byte();
+    n = smaller(n, (size_t)(end - next));
+    n = smaller(n, INPUT_SIZE - p->member.input_size);
     say(p, (const char *)next, n);
     next += n;
 }
 
 /* Many lines of the same few bytes, so that queues fill up. */
 static void flood(struct person *p) {
-    static char lines[READ_ROOM / 2];
+    static char lines[INPUT_SIZE / 2];
     size_t line = 200 + next_byte() * 7;
     unsigned times = 1 + next_byte() % 32;
-    for (size_t i = 0; i < sizeof lines; i++)
-        lines[i] = (char)(i < 4 ? next_byte() : (unsigned)lines[i - 4]);
+    for (size_t i = 0; i < 4; i++)
+        lines[i] = (char)next_byte();
+    for (size_t i = 4; i < sizeof lines; i++)
+        lines[i] = lines[i - 4];
     for (size_t at = line; at < sizeof lines; at += line + 1)
         lines[at] = '\n';
-    while (times-- > 0 && p->connected && p->member.kept_size <= sizeof lines)
+    while (times > 0 && p->connected && p->member.input_size <= sizeof lines) {
         say(p, lines, sizeof lines);
+        times--;
+    }
 }
 
 static void come(struct person *p) {
-    if (p->member.in_line) /* the server frees it only after that */
-        attend();
-    p->begun_size = 0;
+    if (p->member.on_pending_list) /* the server frees it only after that */
+        flush_pending();
+    p->partial_size = 0;
     p->connected = 1;
-    room_arrive(&room, &p->member);
+    members_arrive(&room, &p->member, (uint64_t)(p - people) % 2);
 }
 
 static void step(unsigned what, struct person *p) {
@@ -159,12 +210,48 @@ static void step(unsigned what, struct person *p) {
         now += next_byte() * 10;
         say(p, NULL, 0);
     } else if (what < 30) {
-        room_leave(&room, &p->member, NULL);
+        members_leave(&room, &p->member, NULL);
     } else if (what < 31) {
         disconnect(p, "connection lost");
     } else {
         readers = next_byte();
     }
+}
+
+/* Opens a room with three people in it, so that few bytes are enough for something to happen. */
+static void open_room(void) {
+    static const char *const names[] = {"ann\n", "bob\n", "eve\n"};
+    unsigned members_max = 1 + next_byte() % MEMBERS;
+    unsigned history_max = next_byte() * 4;
+    unsigned rate = next_byte();
+    if (rate < 128)
+        rate = 0; /* no limit */
+    else
+        rate -= 127;
+    room_open(&room, members_max, history_max, rate);
+    for (int i = 0; i < 3; i++) {
+        come(&people[i]);
+        say(&people[i], names[i], 4);
+    }
+}
+
+static void check_everything(void) {
+    for (size_t i = 0; i < MEMBERS; i++) {
+        members[i] = NULL;
+        if (people[i].connected)
+            members[i] = &people[i].member;
+    }
+    check_room(&room, members, MEMBERS);
+}
+
+static void close_room(void) {
+    for (size_t i = 0; i < MEMBERS; i++) {
+        if (people[i].connected)
+            disconnect(&people[i], NULL);
+    }
+    flush_pending();
+    room_close(&room);
+    REQUIRE(room.members == 0 && room.lagging == 0 && room.history.count == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -173,26 +260,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     end = data + size;
     now = 5000;
     readers = 0xFF;
-    unsigned most = 1 + next_byte() % MEMBERS, keep = next_byte() * 4, rate = next_byte();
-    room_open(&room, most, keep, rate < 128 ? 0 : rate - 127);
-    for (int i = 0; i < 3; i++) { /* so that few bytes are enough for something to happen */
-        come(&people[i]);
-        say(&people[i], i == 0 ? "ann\n" : i == 1 ? "bob\n" : "eve\n", 4);
-    }
+    open_room();
     while (next < end) {
         unsigned byte = next_byte();
         step(byte >> 3, &people[byte % 8 % MEMBERS]);
         if (byte & 1)
-            attend();
-        for (size_t i = 0; i < MEMBERS; i++)
-            members[i] = people[i].connected ? &people[i].member : NULL;
-        check_room(&room, members, MEMBERS);
+            flush_pending();
+        check_everything();
     }
-    for (size_t i = 0; i < MEMBERS; i++)
-        if (people[i].connected)
-            disconnect(&people[i], NULL);
-    attend();
-    room_close(&room);
-    REQUIRE(room.people == 0 && room.lagging == 0 && room.history_count == 0);
+    close_room();
     return 0;
 }

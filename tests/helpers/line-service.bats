@@ -1,7 +1,7 @@
-# The line service, which 03, 04, 05, 06 and 08 all give: a message is a line, its reply is "+" and
+# The line service, which 03, 04, 05, 06 and 08 all offer: a message is a line, its reply is "+" and
 # the line. A line that is too long, and a client that is idle, get "-" and the reason, then the
 # end. tests/NN-line-service.bats are symbolic links to this one text; NN says which chapter is
-# judged. What every TCP chapter has to stand, lines or not, is in tcp.bats.
+# judged. What every TCP chapter has to withstand, lines or not, is in tcp.bats.
 #
 # A server of yours, without the options of this kit:
 # SERVER='python3 my.py' bats --filter-tags '!kit' tests/03-line-service.bats
@@ -9,11 +9,18 @@
 NN=${BATS_TEST_FILENAME##*/}
 CHAPTER=$(cd "$BATS_TEST_DIRNAME/.." && echo "${NN%%-*}"-*)
 load helpers/common
-# Files run side by side; to run these short tests so, too, would cost more than it gains.
+# Files run side by side. Running these short tests in parallel too would cost more than it gains.
 # shellcheck disable=SC2034
 BATS_NO_PARALLELIZE_WITHIN_FILE=true
 
 LIMIT=65536 # bytes of a line, its newline included
+
+setup_file() {
+  ahead idle_is_told slow_lines_end never_reading_is_closed nc_talks newline_ends_the_line \
+    refused_ones_keep_nobody_waiting refused_floods_are_closed three_clients_do_not_hold_it_up
+  in_turn redis_benchmark_drives_it longest_line_is_answered lines_across_segments \
+    many_lines_in_one_segment
+}
 
 # answered TEXT REPLY: the client sends TEXT (escapes as in `peer -h`) and half-closes; REPLY is
 # all that it gets, byte for byte.
@@ -28,10 +35,11 @@ is_refusal() {
   [[ $1 == -*[a-z]* ]] || complain "not a refusal: '${1:0:100}'"
 }
 
-# since START MIN MAX: so many milliseconds have gone by.
+# since START MIN MAX: between MIN and MAX milliseconds have passed since then.
 since() {
   local ms=$(($(now_ms) - $1))
-  ((ms >= $2 && ms <= $3 * PATIENCE)) || complain "after $ms ms, not $2 to $3"
+  # A second for a busy machine.
+  ((ms >= $2 && ms <= ($3 + 1000) * PATIENCE)) || complain "after $ms ms, not $2 to $3"
 }
 
 # happened CALL FIELD: how often, by the report that the fault shim writes when a process ends. (A
@@ -49,33 +57,45 @@ happened() {
   answered '\n' '+\n'
 }
 
-# recv(2) returns what has come; RFC 9293, 2.2: TCP carries a stream of bytes and knows no messages.
+# recv(2) returns what has arrived; RFC 9293, 2.2: TCP carries a stream of bytes, not messages.
 @test "several lines in one segment are answered in order" {
   start_server
   answered 'one\n\nthree\n+four\n-five\n' '+one\n+\n+three\n++four\n+-five\n'
 }
 
 # 60,000 bytes: one send of the client, and one segment on the loopback interface.
-@test "10,000 lines in one segment are answered in order" {
+many_lines_in_one_segment() {
   start_server
   "$PEER" -t 5 "$PORT" lines:10000:6 lines-back:10000:6 open:100
 }
 
-@test "a line in segments of 1 byte is answered once, when its newline has come" {
+@test "10,000 lines in one segment are answered in order" {
+  seen many_lines_in_one_segment
+}
+
+newline_ends_the_line() {
   start_server
   run -0 "$PEER" "$PORT" dribble:10:'hello world' open:100 send:'\n' line open:100
   assert_output '+hello world'
 }
 
-@test "a line that begins in one segment and ends in the next, with others around it" {
+@test "a line in segments of 1 byte is answered once, when its newline has arrived" {
+  seen newline_ends_the_line
+}
+
+lines_across_segments() {
   start_server
   run -0 "$PEER" "$PORT" send:'one\ntw' line sleep:50 send:'o\nthree\nfo' line line open:50 \
     send:'ur\n' line
   assert_output $'+one\n+two\n+three\n+four'
 }
 
-# A string function of C would stop at NUL. "\r" is a byte as any other, there is no telnet here.
-@test "all 256 byte values come back as they are" {
+@test "a line that begins in one segment and ends in the next, among others, is answered" {
+  seen lines_across_segments
+}
+
+# A string function of C would stop at NUL. "\r" is a byte like any other.
+@test "all 256 byte values come back unchanged" {
   local bytes
   printf -v bytes '\\x%02x' {0..9} {11..255} # 10 is the newline
   start_server
@@ -85,13 +105,17 @@ happened() {
 # ---- its limit ----
 
 # The second one begins at another place of the server's buffer, and the third one ends beyond it.
-@test "a line of 65,536 bytes, its newline included, is answered" {
+longest_line_is_answered() {
   local at
   start_server
   "$PEER" -t 5 "$PORT" lines:1:$LIMIT lines-back:1:$LIMIT open:50
   for at in 1 40000; do
     "$PEER" -t 5 "$PORT" lines:1:"$at" lines:1:$LIMIT lines-back:1:"$at" lines-back:1:$LIMIT
   done
+}
+
+@test "a line of 65,536 bytes, including its newline, is answered" {
+  seen longest_line_is_answered
 }
 
 # close(2) with unread input sends a reset, which overtakes the reason: RFC 2525, 2.17. Then `eof`
@@ -103,7 +127,7 @@ happened() {
   is_refusal "$output"
 }
 
-@test "the refusal does not wait for the newline, and arrives though 1 MB have been sent" {
+@test "the refusal does not wait for the newline, and arrives even after 1 MB has been sent" {
   start_server
   run -0 "$PEER" -t 5 "$PORT" fill:$LIMIT line eof
   is_refusal "$output"
@@ -112,15 +136,23 @@ happened() {
   assert_serving
 }
 
-@test "the refusal arrives though the client goes on sending" {
+# For 300 ms, the server discards what still arrives. Over TLS, on a busy machine, a client may be
+# slower; it is then reset, but has received the refusal.
+@test "the refusal arrives even if the client keeps sending" {
+  local start
   start_server
   head -c 8000000 /dev/zero >"$T/zeros"
-  run -0 "$PEER" -t 5 "$PORT" echo:"$T/zeros"
+  start=$(now_ms)
+  run --separate-stderr "$PEER" -t 5 "$PORT" echo:"$T/zeros"
+  if ((status != 0)); then
+    [[ ${PEER_TLS-} ]] || complain "$stderr"
+    since "$start" 300 5000
+  fi
   is_refusal "$output"
   assert_serving
 }
 
-@test "lines before the one that is too long are answered first, lines after it are not" {
+@test "lines before the one that is too long are answered first; lines after it are not" {
   start_server
   printf 'one\ntwo\n%0*d\nthree\n' $LIMIT 0 >"$T/sent"
   run -0 "$PEER" -t 5 "$PORT" file:"$T/sent" eof
@@ -130,8 +162,8 @@ happened() {
   is_refusal "${lines[2]}"
 }
 
-# The server waits for the client's end only so long: 300 ms here.
-@test "a refused client that does not leave, and one that goes on for ever, keep nobody waiting" {
+# The server waits for the client's end for only 300 ms.
+refused_ones_keep_nobody_waiting() {
   start_server
   start_peer "$PORT" fill:$((LIMIT + 1)) ready:"$T/here" silent
   wait_for 5 test -e "$T/here"
@@ -143,13 +175,37 @@ happened() {
   assert_serving
 }
 
-# The kernel counts the resets that it sends: nstat(8).
+@test "refused clients that stay connected, or send without end, keep no one waiting" {
+  seen refused_ones_keep_nobody_waiting
+}
+
+# With a pause before each recv there is always something to be read.
+refused_floods_are_closed() {
+  local before name
+  FAULT_ENV='FAULT_DELAY=recv:2000' start_server
+  before=$(fds "$SERVER_PID")
+  for name in one two; do
+    NAME=$name start_peer "$PORT" fill:$((LIMIT + 1)) line fill:2000000000
+  done
+  wait_for 5 grep -q . "$T/two.out"
+  wait_for 5 eval '(($(fds "$SERVER_PID") <= before))'
+}
+
+@test "refused clients are closed even if they send without a pause" {
+  seen refused_floods_are_closed
+}
+
+# The kernel counts the resets that it sends: nstat(8). If a busy machine does not let a client
+# read during the 300 ms for which the server lingers, there is one: so two attempts may fail.
 refused_without_reset() {
-  local before
+  local try before
   start_server
-  before=$(nstat -asz TcpOutRsts)
-  "$PEER" -r 10 "$PORT" fill:1000000 line eof
-  assert_equal "$(nstat -asz TcpOutRsts)" "$before"
+  for try in 1 2 3; do
+    before=$(nstat -asz TcpOutRsts)
+    "$PEER" -r 10 "$PORT" fill:1000000 line eof
+    [[ $(nstat -asz TcpOutRsts) != "$before" ]] || return 0
+  done
+  complain "resets, for the ${try}rd time: before $before, now $(nstat -asz TcpOutRsts)"
 }
 
 @test "a refusal causes no reset" {
@@ -159,8 +215,8 @@ refused_without_reset() {
 
 # ---- the end of a conversation ----
 
-# shutdown(2), SHUT_WR; RFC 9293, 3.6: who closes one direction may still receive on the other.
-@test "after the client's half-close every complete line is answered, then comes end of file" {
+# shutdown(2), SHUT_WR; RFC 9293, 3.6: a peer that closes one direction may still receive.
+@test "after the client's half-close, every complete line is answered, then end of file follows" {
   start_server
   "$PEER" -t 5 "$PORT" lines:10000 half-close lines-back:10000 eof >"$T/rest"
   [[ ! -s $T/rest ]]
@@ -174,25 +230,47 @@ refused_without_reset() {
 }
 
 # socket(7), SO_RCVTIMEO, or the time limit of poll, select or epoll_wait.
-# bats test_tags=kit
-@test "an idle client is told and closed in the stated time; one that says a byte at times is not" {
+idle_is_told() {
   local start
   start_server -i 2
   NAME=other start_server -i 2
-  start_peer -t 5 "$PORT" dribble:900:abc send:'\n' line open:200
+  start_peer -t 9 "$PORT" send:'one\n' line sleep:900 send:'two\n' line sleep:900 \
+    send:'three\nhalf' line sleep:900 send:' a line\n' line open:200
   PORT=$(sed 's/.*://' "$T/server.out")
   start=$(now_ms)
-  run -0 "$PEER" -t 5 "$PORT" send:'hello\nhalf a line' line eof
+  run -0 "$PEER" -t 5 "$PORT" send:'hello\n' line line eof
   since "$start" 1000 3000
-  assert_line --index 0 +hello
-  is_refusal "${lines[1]}"
+  assert_output $'+hello\n-idle for too long'
   finish_peer
-  [[ $(<"$T/peer.out") == +abc ]]
+  [[ $(tail -n 1 "$T/peer.out") == '+half a line' ]]
 }
 
-# socket(7), SO_SNDTIMEO. Its buffers full of replies, the server can neither send nor read on.
 # bats test_tags=kit
-@test "a client that sends and never reads is closed after the idle time, too" {
+@test "an idle client is told and closed in the stated time; one that sends lines is not" {
+  seen idle_is_told
+}
+
+# Slow on purpose: single bytes, each within the idle time, would keep a connection for ever.
+slow_lines_end() {
+  local start
+  start_server -i 2
+  start=$(now_ms)
+  run -0 "$PEER" -t 9 "$PORT" send:'hello\nha' line sleep:1200 send:l within:1500:line eof
+  since "$start" 1200 3000
+  assert_output $'+hello\n-line not complete in time'
+  start=$(now_ms)
+  run -0 "$PEER" -t 5 "$PORT" send:'half a line' line eof
+  since "$start" 1000 3000
+  assert_output '-line not complete in time'
+}
+
+# bats test_tags=kit
+@test "a line must be complete within the idle time of its first byte, however its bytes arrive" {
+  seen slow_lines_end
+}
+
+# socket(7), SO_SNDTIMEO. When its buffers are full, the server can neither send nor read.
+never_reading_is_closed() {
   local start
   start_server -i 2
   start=$(now_ms)
@@ -202,8 +280,13 @@ refused_without_reset() {
   assert_serving
 }
 
+# bats test_tags=kit
+@test "a client that sends but never reads is also closed after the idle time" {
+  seen never_reading_is_closed
+}
+
 # The last two wait for their turn at a server that serves one at a time.
-@test "SIGTERM with three clients, one in mid-message: exit 0 within 2 s" {
+three_clients_do_not_hold_it_up() {
   local name
   start_server
   for name in first second third; do
@@ -213,10 +296,14 @@ refused_without_reset() {
   stop_server
 }
 
+@test "SIGTERM with three clients, one in the middle of a message: exit 0 within 2 s" {
+  seen three_clients_do_not_hold_it_up
+}
+
 # ---- how replies leave ----
 
 # send(2) is a system call and, without Nagle, a segment: tcp(7), TCP_NODELAY.
-@test "all replies to what one read brought leave in one send" {
+@test "the replies to all lines of one read leave in one send" {
   FAULT_ENV="FAULT_REPORT=$T/report" start_server
   "$PEER" "$PORT" lines:10000:6 lines-back:10000:6
   stop_server
@@ -243,7 +330,7 @@ refused_without_reset() {
 # ---- other people's clients ----
 
 # redis-benchmark(1) sends "PING\r\n", one at a time or 16 together, and takes "+…" for an answer.
-@test "redis-benchmark can drive it" {
+redis_benchmark_drives_it() {
   need redis-benchmark
   local clients=8 # no more than 04 has workers
   local tls=()
@@ -257,11 +344,19 @@ refused_without_reset() {
   done
 }
 
+@test "redis-benchmark can drive the server" {
+  seen redis_benchmark_drives_it
+}
+
 # nc(1): -w 1 ends it after a second of silence.
-@test "nc can talk to it" {
+nc_talks() {
   [[ ! ${PEER_TLS-} ]] || skip 'nc has no TLS: 08-tls.bats has those who have'
   need nc
   start_server
   run -0 timeout 10 nc -w 1 127.0.0.1 "$PORT" < <(printf 'hello\nworld\n')
   assert_output $'+hello\n+world'
+}
+
+@test "nc can talk to the server" {
+  seen nc_talks
 }

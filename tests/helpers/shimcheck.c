@@ -1,12 +1,13 @@
-/* shimcheck.c: makes one call again and again and says how each went, so that
- * tests/tools/shim.bats can see what the fault shim does to it.
+/* shimcheck.c: makes one call several times and prints each result, so that tests/tools/shim.bats
+ * can see what the fault shim does to it.
  *
- *   shimcheck KIND CALL COUNT     KIND: tcp unix udp pipe file; CALL: a name from the list below
+ *   shimcheck KIND CALL COUNT
  *
- * Line 1: the results: ok, the letter read, the number of bytes taken, or the error's name.
- * Line 2, for calls that write: what arrived at the other end. Last line: how long it all took.
- */
-#define _GNU_SOURCE
+ * KIND is tcp, unix, udp, pipe, file or listener; CALL is a name from the list below.
+ * Line 1 has the results: ok, the letter read, the number of bytes taken, or the error's name.
+ * Line 2, for calls that write, has what arrived at the other end. The last line has the time that
+ * all calls took. */
+#define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,45 +25,56 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROOM = 16, THREADS = 4, POLLS = 50000 };
+enum { CAPACITY = 16, THREADS = 4, POLLS = 50000, MAX_COUNT = 64 };
 
 static char text[] = "abcdefghijklmnopqrst";
-enum { LENGTH = sizeof text - 1 };
-static int out = -1, in = -1; /* what is written to out can be read from in */
-static int listener, epfd;
+enum { TEXT_SIZE = sizeof text - 1 };
+static int out = -1;
+static int in = -1; /* what is written to out can be read here */
+static int listener;
+static int epfd;
 static struct sockaddr_in address; /* the listener's */
-static struct timespec at_once;
-static struct timeval at_once_too;
+static struct timespec no_time;
+static struct timeval no_time_tv;
 static struct epoll_event event = {.events = EPOLLIN};
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wakeup = PTHREAD_COND_INITIALIZER;
-/* volatile: where the compiler sees how large a buffer is but not how much is asked for, it calls
-   __recv_chk in place of recv (with -D_FORTIFY_SOURCE). */
-static char heap[ROOM], *volatile p = heap;
-static volatile size_t one = 1, too_much = ROOM + 1;
+
+/* volatile: where the compiler knows the size of a buffer but not how much is asked for, it calls
+ * __recv_chk in place of recv (with -D_FORTIFY_SOURCE). */
+static char buffer[CAPACITY];
+static char *volatile p = buffer;
+static volatile size_t one = 1;
+static volatile size_t too_much = CAPACITY + 1;
 static volatile nfds_t none;
 static void *volatile nowhere; /* realloc(NULL, n) would be compiled as malloc(n) */
 
-static void die(const char *what) {
+static _Noreturn void die(const char *what) {
     perror(what);
     exit(3);
 }
 
 /* ---- calls that need more than one line ---- */
 
+/* Returns the letter that a call has read, if it has returned n = 1; else n. */
 static long letter(ssize_t n, const char *from) {
-    return n == 1 ? *from : n;
+    if (n == 1)
+        return *from;
+    return n;
 }
 
+/* Returns what a call that returns its error would return if it set errno. */
 static long result_of(int error) {
     errno = error;
-    return error ? -1 : 0;
+    if (error)
+        return -1;
+    return 0;
 }
 
-/* Pieces, one of them empty: a cut may fall inside one or between two. */
-static struct iovec pieces[] = {{text, 3}, {text, 0}, {text + 3, 4}, {text + 7, LENGTH - 7}};
+/* One of the pieces is empty. A short write may end inside a piece or between two. */
+static struct iovec pieces[] = {{text, 3}, {text, 0}, {text + 3, 4}, {text + 7, TEXT_SIZE - 7}};
 static struct msghdr letter_out = {.msg_iov = pieces, .msg_iovlen = 4};
-static struct iovec one_letter[] = {{heap, 1}};
+static struct iovec one_letter[] = {{buffer, 1}};
 static struct msghdr letter_in = {.msg_iov = one_letter, .msg_iovlen = 1};
 
 static int connected(void) {
@@ -70,17 +82,33 @@ static int connected(void) {
     return connect(fd, (struct sockaddr *)&address, sizeof address);
 }
 
+static long accepted(void) {
+    if (connected() == -1)
+        return -1;
+    return accept(listener, NULL, NULL);
+}
+
+static long accepted4(void) {
+    if (connected() == -1)
+        return -1;
+    return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+}
+
 static long closed(void) {
-    int fd = dup(out), result = close(fd), error = errno;
+    int fd = dup(out);
+    int result = close(fd);
+    int error = errno;
     if (fcntl(fd, F_GETFD) != -1)
         die("close left the descriptor open");
-    return result == -1 ? result_of(error) : 0;
+    errno = error;
+    return result;
 }
 
 static long allocated(void *volatile memory) { /* volatile, or the compiler drops the call */
     int error = errno;
     free(memory);
-    return memory ? 0 : result_of(error);
+    errno = error;
+    return memory ? 0 : -1;
 }
 
 static void *nothing(void *arg) {
@@ -111,7 +139,7 @@ static void *give_turn(void *arg) {
     return arg;
 }
 
-/* Ends only when wait and signal are of the same kind: glibc has two. */
+/* This ends only if wait and signal are of the same kind: glibc has two. */
 static long waited(void) {
     pthread_t t;
     int error;
@@ -130,18 +158,20 @@ static long waited(void) {
 static atomic_long failed;
 
 static void *poll_often(void *arg) {
-    for (int i = 0; i < POLLS; i++)
+    for (int i = 0; i < POLLS; i++) {
         if (poll(NULL, 0, 0) == -1)
             failed++;
+    }
     return arg;
 }
 
-/* How many polls failed, of those of THREADS threads at the same time. */
+/* Returns how many polls of THREADS concurrent threads have failed. */
 static long threads_failed(void) {
     pthread_t t[THREADS];
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < THREADS; i++) {
         if (pthread_create(&t[i], NULL, poll_often, NULL))
             die("pthread_create");
+    }
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     return failed;
@@ -150,34 +180,34 @@ static long threads_failed(void) {
 /* ---- the calls: name, kind of result, the call itself ---- */
 
 enum show { OK, LETTER, TAKEN, NUMBER };
-// clang-format off
+/* clang-format off */
 #define CALLS(X) \
     X(recv, LETTER, letter(recv(in, p, 1, 0), p)) \
     X(recvfrom, LETTER, letter(recvfrom(in, p, 1, 0, NULL, NULL), p)) \
-    X(recvmsg, LETTER, letter(recvmsg(in, &letter_in, 0), heap)) \
+    X(recvmsg, LETTER, letter(recvmsg(in, &letter_in, 0), buffer)) \
     X(read, LETTER, letter(read(in, p, 1), p)) \
-    X(readv, LETTER, letter(readv(in, one_letter, 1), heap)) \
-    X(recv_chk, LETTER, letter(recv(in, heap, one, 0), heap)) \
-    X(recvfrom_chk, LETTER, letter(recvfrom(in, heap, one, 0, NULL, NULL), heap)) \
-    X(read_chk, LETTER, letter(read(in, heap, one), heap)) \
-    X(recv_too_much, NUMBER, recv(in, heap, too_much, 0)) \
-    X(recv_all, NUMBER, recv(in, p, ROOM, 0)) \
-    X(send, TAKEN, send(out, text, LENGTH, 0)) \
-    X(sendto, TAKEN, sendto(out, text, LENGTH, 0, NULL, 0)) \
+    X(readv, LETTER, letter(readv(in, one_letter, 1), buffer)) \
+    X(recv_chk, LETTER, letter(recv(in, buffer, one, 0), buffer)) \
+    X(recvfrom_chk, LETTER, letter(recvfrom(in, buffer, one, 0, NULL, NULL), buffer)) \
+    X(read_chk, LETTER, letter(read(in, buffer, one), buffer)) \
+    X(recv_too_much, NUMBER, recv(in, buffer, too_much, 0)) \
+    X(recv_all, NUMBER, recv(in, p, CAPACITY, 0)) \
+    X(send, TAKEN, send(out, text, TEXT_SIZE, 0)) \
+    X(sendto, TAKEN, sendto(out, text, TEXT_SIZE, 0, NULL, 0)) \
     X(sendmsg, TAKEN, sendmsg(out, &letter_out, 0)) \
-    X(write, TAKEN, write(out, text, LENGTH)) \
+    X(write, TAKEN, write(out, text, TEXT_SIZE)) \
     X(writev, TAKEN, writev(out, pieces, 4)) \
     X(socket, OK, socket(AF_INET, SOCK_STREAM, 0)) \
     X(connect, OK, connected()) \
-    X(accept, OK, connected() == -1 ? -1 : accept(listener, NULL, NULL)) \
-    X(accept4, OK, connected() == -1 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC)) \
+    X(accept, OK, accepted()) \
+    X(accept4, OK, accepted4()) \
     X(close, OK, closed()) \
     X(poll, OK, poll(NULL, 0, 0)) \
-    X(ppoll, OK, ppoll(NULL, 0, &at_once, NULL)) \
+    X(ppoll, OK, ppoll(NULL, 0, &no_time, NULL)) \
     X(poll_chk, OK, poll(one_poll, none, 0)) \
-    X(ppoll_chk, OK, ppoll(one_poll, none, &at_once, NULL)) \
-    X(select, OK, select(0, NULL, NULL, NULL, &at_once_too)) \
-    X(pselect, OK, pselect(0, NULL, NULL, NULL, &at_once, NULL)) \
+    X(ppoll_chk, OK, ppoll(one_poll, none, &no_time, NULL)) \
+    X(select, OK, select(0, NULL, NULL, NULL, &no_time_tv)) \
+    X(pselect, OK, pselect(0, NULL, NULL, NULL, &no_time, NULL)) \
     X(epoll_wait, OK, epoll_wait(epfd, &event, 1, 0)) \
     X(epoll_pwait, OK, epoll_pwait(epfd, &event, 1, 0, NULL)) \
     X(epoll_ctl, OK, epoll_ctl(epfd, EPOLL_CTL_ADD, dup(out), &event)) \
@@ -204,60 +234,81 @@ static const struct { const char *name; int value; } errors[] = {
     E(EINTR), E(EAGAIN), E(ECONNABORTED), E(EMFILE), E(ENFILE), E(ENOMEM), E(ENOBUFS), E(EPIPE),
     E(ENETDOWN), E(ECONNRESET), E(EIO), E(ECONNREFUSED), E(ETIMEDOUT),
 };
-// clang-format on
+/* clang-format on */
 
 /* ---- what is around the calls ---- */
 
 static void open_inet(int type) {
-    socklen_t length = sizeof address;
+    socklen_t size = sizeof address;
     struct sockaddr *a = (struct sockaddr *)&address;
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    in = listener = socket(AF_INET, type, 0);
+    listener = socket(AF_INET, type, 0);
+    in = listener;
     out = socket(AF_INET, type, 0);
-    if (bind(listener, a, length) == -1 || getsockname(listener, a, &length) == -1)
+    if (bind(listener, a, size) == -1 || getsockname(listener, a, &size) == -1)
         die("bind");
     if (type == SOCK_STREAM && listen(listener, SOMAXCONN) == -1)
         die("listen");
 }
 
-/* Opens a pair of this kind. "listener" is tcp without the pair: accept and connect are not called
-   before they are under test. */
-static void open_kind(const char *kind) {
+static void connect_out(void) {
+    if (connect(out, (struct sockaddr *)&address, sizeof address) == -1)
+        die("connect");
+}
+
+static void open_pair(const char *kind) {
     int fd[2] = {-1, -1};
-    char name[64];
     if (strcmp(kind, "unix") == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == -1)
         die("socketpair");
     if (strcmp(kind, "pipe") == 0 && pipe(fd) == -1)
         die("pipe");
     in = fd[0];
     out = fd[1];
-    if (strcmp(kind, "file") == 0) {
-        out = memfd_create("shimcheck", 0);
-        snprintf(name, sizeof name, "/proc/self/fd/%d", out);
-        in = open(name, O_RDONLY);
-    } else if (strcmp(kind, "listener") == 0) {
+}
+
+static void open_file(void) {
+    char name[64];
+    out = memfd_create("shimcheck", 0);
+    snprintf(name, sizeof name, "/proc/self/fd/%d", out);
+    in = open(name, O_RDONLY);
+}
+
+/* Opens in and out. "listener" is tcp without a connection: the test is of the first accept or
+ * connect. */
+static void open_kind(const char *kind) {
+    open_pair(kind);
+    if (strcmp(kind, "file") == 0)
+        open_file();
+    if (strcmp(kind, "listener") == 0)
         open_inet(SOCK_STREAM);
-    } else if (strcmp(kind, "tcp") == 0 || strcmp(kind, "udp") == 0) {
-        open_inet(*kind == 't' ? SOCK_STREAM : SOCK_DGRAM);
-        if (connect(out, (struct sockaddr *)&address, sizeof address) == -1)
-            die("connect");
-        if (*kind == 't')
-            in = accept(listener, NULL, NULL);
+    if (strcmp(kind, "udp") == 0) {
+        open_inet(SOCK_DGRAM);
+        connect_out();
+    }
+    if (strcmp(kind, "tcp") == 0) {
+        open_inet(SOCK_STREAM);
+        connect_out();
+        in = accept(listener, NULL, NULL);
     }
     if (in == -1 || out == -1)
         die(kind);
 }
 
-static void show(const struct call *call, long result) {
-    const char *name = NULL;
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
-        if (errors[i].value == errno)
-            name = errors[i].name;
-    if (result == -1 && name)
-        printf("%s ", name);
-    else if (result == -1)
-        printf("E%d ", errno);
+/* Prints the name of an error, or its number if it is not in the list. */
+static void show_error(int error) {
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (errors[i].value == error) {
+            printf("%s ", errors[i].name);
+            return;
+        }
+    }
+    printf("E%d ", error);
+}
+
+static void show(const struct call *call, long result, int error) {
+    if (result == -1)
+        show_error(error);
     else if (call->show == LETTER)
         printf("%c ", (int)result);
     else if (call->show == OK)
@@ -266,60 +317,79 @@ static void show(const struct call *call, long result) {
         printf("%ld ", result);
 }
 
-/* Prints what arrived: at least the bytes that were said to be taken, and whatever came besides. */
+/* Prints what has arrived: as many bytes as the calls have taken, and then any others. */
 static void show_arrived(long taken) {
-    char buf[256];
-    ssize_t n;
+    char data[256];
+    ssize_t n = 1;
     printf("\narrived ");
-    while (taken > 0 && (n = read(in, buf, sizeof buf)) > 0) {
-        printf("%.*s", (int)n, buf);
-        taken -= n;
+    while (taken > 0 && n > 0) {
+        n = read(in, data, sizeof data);
+        if (n > 0) {
+            printf("%.*s", (int)n, data);
+            taken -= n;
+        }
     }
     fcntl(in, F_SETFL, O_NONBLOCK);
-    while ((n = read(in, buf, sizeof buf)) > 0)
-        printf("%.*s", (int)n, buf);
+    while ((n = read(in, data, sizeof data)) > 0)
+        printf("%.*s", (int)n, data);
 }
 
+/* Makes the calls, and only then prints: printing allocates, and would be counted. */
 static void make_calls(const struct call *call, int count) {
-    struct timespec from, to;
-    long results[64], taken = 0;
-    int errnos[64];
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    struct timespec start, end;
+    long results[MAX_COUNT];
+    int error[MAX_COUNT];
+    long taken = 0;
+    clock_gettime(CLOCK_MONOTONIC, &start);
     for (int i = 0; i < count; i++) {
         results[i] = call->once();
-        errnos[i] = errno;
+        error[i] = errno;
     }
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    /* Only now: printing allocates, and would be counted. */
+    clock_gettime(CLOCK_MONOTONIC, &end);
     for (int i = 0; i < count; i++) {
-        errno = errnos[i];
-        show(call, results[i]);
-        taken += results[i] > 0 ? results[i] : 0;
+        show(call, results[i], error[i]);
+        if (results[i] > 0)
+            taken += results[i];
     }
     if (call->show == TAKEN)
         show_arrived(taken);
     printf("\nelapsed_us %ld\n",
-           (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000);
+           (end.tv_sec - start.tv_sec) * 1000000 + (end.tv_nsec - start.tv_nsec) / 1000);
+}
+
+static const struct call *call_named(const char *name) {
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        if (strcmp(calls[i].name, name) == 0)
+            return &calls[i];
+    }
+    return NULL;
+}
+
+/* Writes what the calls will read, one letter at a time: the shim may shorten these writes, too. */
+static void write_letters(void) {
+    for (char c = 'a'; c <= 'z'; c++) {
+        if (write(out, &c, 1) != 1)
+            die("write");
+    }
 }
 
 int main(int argc, char *argv[]) {
-    int count = argc == 4 ? atoi(argv[3]) : 0;
-    if (count < 1 || count > 64) {
+    int count = 0;
+    if (argc == 4)
+        count = atoi(argv[3]);
+    if (count < 1 || count > MAX_COUNT) {
         fprintf(stderr, "usage: shimcheck KIND CALL COUNT(1 to 64)\n");
         return 2;
     }
     epfd = epoll_create1(0);
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-        if (strcmp(calls[i].name, argv[2]) != 0)
-            continue;
-        open_kind(argv[1]);
-        int reads = calls[i].show == LETTER || calls[i].show == NUMBER;
-        for (char c = 'a'; reads && c <= 'z'; c++) /* one by one: these writes may be cut, too */
-            if (write(out, &c, 1) != 1)
-                die("write");
-        make_calls(&calls[i], count);
-        return 0;
+    const struct call *call = call_named(argv[2]);
+    if (!call) {
+        fprintf(stderr, "shimcheck: unknown call %s\n", argv[2]);
+        return 2;
     }
-    fprintf(stderr, "shimcheck: unknown call %s\n", argv[2]);
-    return 2;
+    open_kind(argv[1]);
+    if (call->show == LETTER || call->show == NUMBER)
+        write_letters();
+    make_calls(call, count);
+    return 0;
 }

@@ -14,7 +14,7 @@ esac
 MANY=1000
 [[ $CHAPTER != 08-* ]] || MANY=100
 
-# make_lines BYTES: so many in $T/sent, as lines of 8, and in $T/expected the reply to them.
+# make_lines BYTES: writes that many to $T/sent, as lines of 8, and their reply to $T/expected.
 make_lines() {
   seq 1000000 $((1000000 + $1 / 8 - 1)) >"$T/sent"
   sed "s/^/$PLUS/" "$T/sent" >"$T/expected"
@@ -25,7 +25,7 @@ has_fds() {
 }
 
 # A connection that ends in any way leaves nothing: neither a descriptor nor memory.
-@test "100,000 connections (TLS: 10,000) of seven kinds leave no descriptor, no memory behind" {
+@test "100,000 connections (TLS: 10,000) of seven kinds leave no descriptor and no memory behind" {
   local fds rss round
   start_server
   for round in 0 {1..10}; do
@@ -46,7 +46,7 @@ has_fds() {
     complain "from $rss to $(rss_kb "$SERVER_PID") kB"
 }
 
-# K of K: a race of the server's with itself would show in some of the runs only.
+# K of K: a race inside the server would show only in some of the runs.
 @test "short writes and EINTR: 30 of 30 runs answer 2 MB byte for byte" {
   local run
   make_lines 2000000
@@ -57,7 +57,7 @@ has_fds() {
   done
 }
 
-@test "SIGTERM: 30 of 30 servers with a client in mid-conversation exit with 0 in time" {
+@test "SIGTERM: 30 of 30 servers in the middle of a conversation exit with status 0 in time" {
   local run
   for run in {1..30}; do
     rm -f "$T/here"
@@ -70,7 +70,7 @@ has_fds() {
 }
 
 # A server that a client floods for ten seconds waits for it, and takes no memory meanwhile.
-@test "ten seconds of a client that sends and never reads cost no memory" {
+@test "a client that sends for ten seconds and never reads costs no memory" {
   local before after
   start_server
   assert_serving
@@ -81,7 +81,7 @@ has_fds() {
   [[ ${SAN-} ]] || ((after - before < 1024)) || complain "from $before to $after kB"
 }
 
-# fiu-run(1) lets one in twenty of all network calls fail, each time with another error.
+# fiu-run(1) makes one in twenty network calls fail, each time with another error.
 @test "random errors of network calls end connections, never the server" {
   need fiu-run
   [[ -z ${SAN-} ]] || skip "fiu's preload library crashes what a sanitizer has instrumented"
@@ -111,8 +111,7 @@ has_fds() {
 # valgrind(1)
 @test "valgrind finds nothing: no bad access, no leak, no descriptor left open" {
   local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
-  need valgrind
-  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
+  need_valgrind
   START_WITHIN=20 STOP_WITHIN=20 SERVER="$valgrind --error-exitcode=99 $SERVER"
   start_server
   make_lines 100000

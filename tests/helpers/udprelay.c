@@ -1,24 +1,22 @@
-/*
- * udprelay: a bad network for UDP, between a client and a server on this machine.
+/* udprelay.c: imitates a bad network for UDP, between a client and a server on this machine.
  *
  *   udprelay [-d MS] [-j MS] [-s N] [-x N] [-D N] [-L MS:N] [-f] SERVERPORT
  *
  * It listens on a free port of 127.0.0.1, prints `listening on …`, and carries datagrams to the
  * server and back, through a socket of its own for each client, until SIGTERM.
- *   -d MS    every datagram comes MS late
- *   -j MS    and up to MS later still, so that neighbours overtake each other
- *   -s N     every Nth changes places with the one after it
- *   -x N     every Nth is dropped
- *   -D N     every Nth comes twice
- *   -L MS:N  every Nth comes MS late
- *   -f       before the server sees a request, the client gets a forged reply from another port:
+ *   -d MS    delay every datagram by MS
+ *   -j MS    delay each by up to MS more, so that neighbors overtake each other
+ *   -s N     swap every Nth with the one after it
+ *   -x N     drop every Nth
+ *   -D N     deliver every Nth twice
+ *   -L MS:N  delay every Nth by MS
+ *   -f       before the server sees a request, send the client a forged reply from another port:
  *            the request itself with its last byte changed to '!'
- * Every count is kept for each client and direction, and nothing is random: a failure comes again.
- */
+ * Datagrams are counted for each client and direction, and nothing is random, so that a failure
+ * can be repeated. */
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,40 +26,50 @@
 #include <unistd.h>
 
 enum {
-    CLIENTS = 64,   /* more than that are not heard */
-    WAITING = 1024, /* datagrams on their way; more are lost, as in a real network */
+    CLIENTS = 64,   /* datagrams of further clients are dropped */
+    PENDING = 1024, /* datagrams in flight; further ones are dropped, as in a real network */
     DATAGRAM = 65536,
-    SWAP_MS = 100 /* a held datagram goes after that long if no other follows it */
+    SWAP_MS = 100 /* a held datagram leaves after that long if no other follows it */
 };
 
-/* One direction of one client: where its datagrams go out, and to whom. */
+/* One direction of one client: the socket and address to which its datagrams go. */
 struct path {
     int fd;
     struct sockaddr_in to;
     unsigned count;
-    struct packet *held; /* waits for the next one to pass it */
+    struct packet *held; /* waits for the next one to overtake it; or NULL */
 };
 
 struct client {
-    struct path there, back;
+    struct path there;
+    struct path back;
 };
 
 struct packet {
-    struct path *path; /* NULL: this place is free */
+    struct path *path; /* NULL: this slot is free */
     int64_t due;
     uint64_t number; /* of two that are due, the older goes first */
-    size_t len;
+    size_t size;
     char *data;
 };
 
-static unsigned delay, jitter, swap_every, drop_every, double_every, late, late_every;
-static bool forge;
+static const char usage[] =
+    "usage: udprelay [-d MS] [-j MS] [-s N] [-x N] [-D N] [-L MS:N] [-f] SERVERPORT\n";
+static unsigned delay_ms;
+static unsigned jitter_ms;
+static unsigned swap_every;
+static unsigned drop_every;
+static unsigned duplicate_every;
+static unsigned late_ms;
+static unsigned late_every;
+static int forge;
+
 static struct sockaddr_in server;
 static struct client clients[CLIENTS];
 static struct pollfd fds[CLIENTS + 1]; /* [0] faces the clients; [i + 1] is client i's */
-static nfds_t used = 1;
-static struct packet packets[WAITING];
-static int forger; /* a socket with a port that no client has ever sent to */
+static nfds_t fds_count = 1;
+static struct packet packets[PENDING];
+static int forger; /* a socket with a port to which no client has ever sent */
 
 static int64_t now_ms(void) {
     struct timespec t;
@@ -69,149 +77,211 @@ static int64_t now_ms(void) {
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void check(bool ok, const char *what) {
+static void check(int ok, const char *what) {
     if (!ok) {
         perror(what);
         exit(EXIT_FAILURE);
     }
 }
 
-/* A socket on a free port of 127.0.0.1. */
+/* Returns a socket on a free port of 127.0.0.1, and its address in *name. */
 static int new_socket(struct sockaddr_in *name) {
-    socklen_t len = sizeof *name;
+    socklen_t size = sizeof *name;
     *name = (struct sockaddr_in){.sin_family = AF_INET};
     name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
     check(fd >= 0, "socket");
     check(bind(fd, (struct sockaddr *)name, sizeof *name) == 0, "bind");
-    check(getsockname(fd, (struct sockaddr *)name, &len) == 0, "getsockname");
+    check(getsockname(fd, (struct sockaddr *)name, &size) == 0, "getsockname");
     return fd;
 }
 
-static bool every(unsigned n, unsigned count) {
+/* ---- the datagrams in flight ---- */
+
+/* Whether number count is one of every n; none is if n is 0. */
+static int is_nth(unsigned n, unsigned count) {
     return n != 0 && count % n == 0;
 }
 
-static void transmit(int fd, const char *data, size_t len, const struct sockaddr_in *to) {
-    /* A port without a listener is an error of the datagram before: not ours to report. */
-    (void)sendto(fd, data, len, 0, (const struct sockaddr *)to, sizeof *to);
+static void transmit(int fd, const char *data, size_t size, const struct sockaddr_in *to) {
+    /* An error would be about an earlier datagram (nobody listens there): not ours to report. */
+    (void)sendto(fd, data, size, 0, (const struct sockaddr *)to, sizeof *to);
 }
 
-static struct packet *put(struct path *path, const char *data, size_t len, int64_t due) {
+/* Keeps a copy of a datagram until it is due. Returns it; or NULL, and drops it, if all slots are
+ * taken. */
+static struct packet *enqueue(struct path *path, const char *data, size_t size, int64_t due) {
     static uint64_t number;
     struct packet *p = packets;
-    while (p < packets + WAITING && p->path != NULL)
+    while (p < packets + PENDING && p->path)
         p++;
-    if (p == packets + WAITING)
+    if (p == packets + PENDING)
         return NULL;
-    *p = (struct packet){path, due, number++, len, malloc(len + 1)};
+    *p = (struct packet){path, due, number, size, malloc(size + 1)};
     check(p->data != NULL, "malloc");
-    memcpy(p->data, data, len);
+    memcpy(p->data, data, size);
+    number++;
     return p;
 }
 
-/* What the bad network does to one datagram. */
-static void carry(struct path *path, const char *data, size_t len) {
-    unsigned n = ++path->count;
-    int64_t now = now_ms(), due = now + delay;
-    if (every(drop_every, n))
+/* Lets the held datagram of this path leave after the one that has overtaken it. */
+static void release_held(struct path *path, int64_t due) {
+    if (!path->held)
         return;
-    if (jitter > 0)
-        due += (n * 2654435761U >> 16) % (jitter + 1); /* a hash, so the same each time */
-    if (every(late_every, n))
-        due += late;
-    bool hold = every(swap_every, n) && path->held == NULL;
-    struct packet *p = put(path, data, len, hold ? due + SWAP_MS : due);
-    if (every(double_every, n))
-        put(path, data, len, due);
-    if (path->held != NULL) { /* this one has passed it */
-        path->held->due = due;
-        path->held->number = UINT64_MAX;
-        path->held = NULL;
-    }
+    path->held->due = due;
+    path->held->number = UINT64_MAX;
+    path->held = NULL;
+}
+
+/* Does to one datagram what the options say. */
+static void carry(struct path *path, const char *data, size_t size) {
+    path->count++;
+    const unsigned n = path->count;
+    int64_t due = now_ms() + delay_ms;
+    if (is_nth(drop_every, n))
+        return;
+    if (jitter_ms > 0)
+        due += (n * 2654435761U >> 16) % (jitter_ms + 1); /* a hash, so the same each time */
+    if (is_nth(late_every, n))
+        due += late_ms;
+    const int hold = is_nth(swap_every, n) && !path->held;
+    struct packet *p = enqueue(path, data, size, due);
+    if (hold && p)
+        p->due += SWAP_MS;
+    if (is_nth(duplicate_every, n))
+        enqueue(path, data, size, due);
+    release_held(path, due);
     if (hold)
         path->held = p;
 }
 
-/* Sends the oldest datagram that is due; false when none is. */
-static bool deliver(void) {
-    int64_t now = now_ms();
+/* Whether p is due at this time, and before other (NULL: there is no other). */
+static int is_due_before(const struct packet *p, const struct packet *other, int64_t now) {
+    if (!p->path || p->due > now)
+        return 0;
+    if (!other || p->due < other->due)
+        return 1;
+    return p->due == other->due && p->number < other->number;
+}
+
+/* Sends the oldest datagram that is due. Returns 1; or 0 if none is. */
+static int deliver(void) {
+    const int64_t now = now_ms();
     struct packet *first = NULL;
-    for (struct packet *p = packets; p < packets + WAITING; p++)
-        if (p->path != NULL && p->due <= now &&
-            (first == NULL || p->due < first->due ||
-             (p->due == first->due && p->number < first->number)))
-            first = p;
-    if (first == NULL)
-        return false;
-    transmit(first->path->fd, first->data, first->len, &first->path->to);
+    for (size_t i = 0; i < PENDING; i++) {
+        if (is_due_before(&packets[i], first, now))
+            first = &packets[i];
+    }
+    if (!first)
+        return 0;
+    transmit(first->path->fd, first->data, first->size, &first->path->to);
     if (first->path->held == first)
         first->path->held = NULL;
     free(first->data);
     first->path = NULL;
-    return true;
+    return 1;
 }
 
-/* How long poll may wait: to the first datagram that is due, or for ever. */
-static int patience(void) {
-    int64_t left = -1, now = now_ms();
-    for (struct packet *p = packets; p < packets + WAITING; p++)
-        if (p->path != NULL && (left < 0 || p->due - now < left))
-            left = p->due > now ? p->due - now : 0;
-    return (int)left;
+/* Returns how many milliseconds poll may wait until the next datagram is due; -1: for ever. */
+static int next_timeout(void) {
+    const int64_t now = now_ms();
+    int64_t next = -1;
+    for (size_t i = 0; i < PENDING; i++) {
+        if (packets[i].path && (next < 0 || packets[i].due < next))
+            next = packets[i].due;
+    }
+    if (next < 0)
+        return -1;
+    return next > now ? (int)(next - now) : 0;
 }
 
+/* ---- clients ---- */
+
+/* Returns the client with this port, a new one if need be; or NULL if there are too many. */
 static struct client *client_of(const struct sockaddr_in *from) {
     struct sockaddr_in unused;
     struct client *c = clients;
-    for (; c < clients + used - 1; c++)
+    while (c < clients + fds_count - 1) {
         if (c->back.to.sin_port == from->sin_port)
             return c;
-    if (used > CLIENTS)
+        c++;
+    }
+    if (fds_count > CLIENTS)
         return NULL;
     c->there = (struct path){.fd = new_socket(&unused), .to = server};
     c->back = (struct path){.fd = fds[0].fd, .to = *from};
-    fds[used++] = (struct pollfd){.fd = c->there.fd, .events = POLLIN};
+    fds[fds_count] = (struct pollfd){.fd = c->there.fd, .events = POLLIN};
+    fds_count++;
     return c;
 }
 
-static void receive(nfds_t i) {
+/* A request from a client. With -f, the client gets a forged reply at once. */
+static void receive_request(void) {
     static char data[DATAGRAM];
     struct sockaddr_in from;
-    socklen_t from_len = sizeof from;
-    ssize_t n = recvfrom(fds[i].fd, data, sizeof data, 0, (struct sockaddr *)&from, &from_len);
-    struct client *c = n < 0 ? NULL : i > 0 ? &clients[i - 1] : client_of(&from);
-    if (c == NULL)
+    socklen_t from_size = sizeof from;
+    ssize_t n = recvfrom(fds[0].fd, data, sizeof data, 0, (struct sockaddr *)&from, &from_size);
+    if (n < 0)
         return;
-    carry(i > 0 ? &c->back : &c->there, data, (size_t)n);
-    if (i == 0 && forge && n > 0) {
+    struct client *c = client_of(&from);
+    if (!c)
+        return;
+    carry(&c->there, data, (size_t)n);
+    if (forge && n > 0) {
         data[n - 1] = '!';
         transmit(forger, data, (size_t)n, &from);
     }
 }
 
+/* A reply from the server to this client. */
+static void receive_reply(struct client *c) {
+    static char data[DATAGRAM];
+    ssize_t n = recv(c->there.fd, data, sizeof data, 0);
+    if (n >= 0)
+        carry(&c->back, data, (size_t)n);
+}
+
+/* Carries all that can be received, then sends all that is due. */
+static void relay_step(void) {
+    const nfds_t count = fds_count;
+    if (poll(fds, count, next_timeout()) < 0)
+        perror("poll");
+    if (fds[0].revents)
+        receive_request();
+    for (nfds_t i = 1; i < count; i++) {
+        if (fds[i].revents)
+            receive_reply(&clients[i - 1]);
+    }
+    while (deliver())
+        continue;
+}
+
+/* ---- the start ---- */
+
+static _Noreturn void usage_error(void) {
+    fputs(usage, stderr);
+    exit(2);
+}
+
 static void parse_options(int argc, char **argv) {
-    for (int o; (o = getopt(argc, argv, "d:j:s:x:D:L:f")) != -1;) {
-        unsigned n = optarg ? (unsigned)atoi(optarg) : 0;
-        switch (o) {
-        case 'd': delay = n; break;
-        case 'j': jitter = n; break;
-        case 's': swap_every = n; break;
-        case 'x': drop_every = n; break;
-        case 'D': double_every = n; break;
+    int option;
+    while ((option = getopt(argc, argv, "d:j:s:x:D:L:f")) != -1) {
+        switch (option) {
+        case 'd': delay_ms = (unsigned)atoi(optarg); break;
+        case 'j': jitter_ms = (unsigned)atoi(optarg); break;
+        case 's': swap_every = (unsigned)atoi(optarg); break;
+        case 'x': drop_every = (unsigned)atoi(optarg); break;
+        case 'D': duplicate_every = (unsigned)atoi(optarg); break;
         case 'L':
-            if (sscanf(optarg, "%u:%u", &late, &late_every) != 2)
+            if (sscanf(optarg, "%u:%u", &late_ms, &late_every) != 2)
                 exit(2);
             break;
-        case 'f': forge = true; break;
+        case 'f': forge = 1; break;
         default: exit(2);
         }
     }
-    if (argc - optind != 1) {
-        fputs("usage: udprelay [-d MS] [-j MS] [-s N] [-x N] [-D N] [-L MS:N] [-f] SERVERPORT\n",
-              stderr);
-        exit(2);
-    }
+    if (argc - optind != 1)
+        usage_error();
     server.sin_family = AF_INET;
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     server.sin_port = htons((uint16_t)atoi(argv[optind]));
@@ -224,13 +294,6 @@ int main(int argc, char **argv) {
     forger = new_socket(&unused);
     printf("listening on 127.0.0.1:%d\n", ntohs(name.sin_port));
     fflush(stdout);
-    for (;;) {
-        if (poll(fds, used, patience()) < 0)
-            perror("poll");
-        for (nfds_t i = 0, n = used; i < n; i++)
-            if (fds[i].revents)
-                receive(i);
-        while (deliver())
-            ;
-    }
+    while (1)
+        relay_step();
 }

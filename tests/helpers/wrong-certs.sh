@@ -1,9 +1,10 @@
 #!/bin/sh
 # wrong-certs.sh DIR: chapter 08's certificates in DIR (certs.sh), and beside them those that a
-# client or a server has to refuse, and three unusual ones that it has to accept:
+# client or a server has to refuse, and unusual ones that it has to accept:
 #   expired not-yet other-name self-signed other-ca client-only rsa1024 sha1 cn-only no-ip
 #   no-intermediate leaf-as-ca        server certificates; other-ca is signed by other-root.pem
 #   intermediate only-ip rsa          good: with its intermediate; for 127.0.0.1 only; RSA
+#   no-usage wildcard                 good: it does not say for what; for *.two.example
 #   client-expired client-other client-server      client certificates; the last is for servers
 # NAME.pem is what a server sends: the certificate, then what its chain needs. NAME.key is its key.
 # wrong-certs.sh DIR SECONDS: only client-short there, a client certificate that is good so long.
@@ -78,6 +79,10 @@ subjectAltName = DNS:localhost"
     wrong only-ip 'any name' ca "$server
 subjectAltName = IP:127.0.0.1"
     wrong rsa localhost ca "$good" key=rsa:2048
+    wrong no-usage localhost ca "$leaf
+$names"
+    wrong wildcard 'any name' ca "$server
+subjectAltName = DNS:*.two.example"
     wrong middle 'An intermediate CA' ca "$authority"
     wrong no-intermediate localhost middle "$good"
     cat no-intermediate.pem middle.pem >intermediate.pem
@@ -89,7 +94,7 @@ subjectAltName = IP:127.0.0.1"
     wrong client-server carol ca "$good"
 }
 make_short() {
-    wrong client-short dave ca "$client" to="$(date -u -d "+$2 seconds" +%Y%m%d%H%M%SZ)"
+    wrong client-short dave ca "$client" to="$(date -u -d "@$(($(date +%s) + $2))" +%Y%m%d%H%M%SZ)"
 }
 make=make_them
 [ $# = 1 ] || make=make_short

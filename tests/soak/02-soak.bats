@@ -23,8 +23,7 @@ load ../helpers/common
 # valgrind(1)
 @test "valgrind finds nothing: no bad access, no leak, no descriptor left open" {
   local valgrind='valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes'
-  need valgrind
-  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
+  need_valgrind
   START_WITHIN=20 STOP_WITHIN=20 SERVER="$valgrind --error-exitcode=99 $SERVER"
   start_server -v -x 10 -d 10
   head -c 65507 /dev/urandom >"$T/large"

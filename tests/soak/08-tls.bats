@@ -27,9 +27,10 @@ has_fds() {
 }
 
 # Its exit status counts warnings of its own. What it found is in the JSON file.
-@test "testssl.sh has nothing to say of severity LOW or above" {
+@test "testssl.sh reports nothing of severity LOW or above" {
   local testssl
-  testssl=$(command -v testssl || command -v testssl.sh) || need testssl.sh
+  need testssl.sh
+  testssl=$(command -v testssl || command -v testssl.sh)
   need python3
   start_ours
   timeout 300 "$testssl" --warnings off --color 0 -n min --quiet --openssl-timeout 5 \
@@ -75,7 +76,7 @@ visits() {
     complain "from $rss to $(rss_kb "$SERVER_PID") kB"
 }
 
-@test "1,000 times SIGHUP, good and bad files, leave no descriptor and no memory behind" {
+@test "1,000 times SIGHUP, with good and bad files, leave no descriptor and no memory behind" {
   local fds rss i
   start_ours
   assert_serving
@@ -96,11 +97,6 @@ visits() {
 # valgrind(1). One side at a time: both have only 5 s for a handshake.
 valgrind=(valgrind -q --leak-check=full --show-leak-kinds=all --track-fds=yes --error-exitcode=99)
 
-need_valgrind() {
-  need valgrind
-  [[ -z ${SAN-} ]] || skip 'valgrind cannot run what a sanitizer has instrumented'
-}
-
 # found_nothing FILE…: but the three descriptors that everyone has.
 found_nothing() {
   run grep -E '^==[0-9]+==' /dev/null "$@"
@@ -120,7 +116,7 @@ goes_well() {
   assert_success # 99 if valgrind has found something
 }
 
-@test "valgrind finds nothing in the client: good handshakes and bad, many lines" {
+@test "valgrind finds nothing in the client: good and bad handshakes, many lines" {
   need_valgrind
   start_ours -C "$WRONG/ca.pem"
   identity=(-C "$WRONG/ca.pem" -c "$WRONG/client.pem" -k "$WRONG/client.key")
@@ -132,7 +128,7 @@ goes_well() {
   run -1 client "${identity[@]}" -n example.org hello
 }
 
-@test "valgrind finds nothing in the server: good handshakes and bad, replies, renewal, the end" {
+@test "valgrind finds nothing in the server: good and bad handshakes, replies, reload, exit" {
   need_valgrind
   START_WITHIN=30 STOP_WITHIN=30 SERVER="${valgrind[*]} $SERVER"
   start_ours -C "$WRONG/ca.pem" -v
@@ -162,7 +158,7 @@ goes_well() {
   found_nothing "$T/server.err" "$T/plain.err"
 }
 
-@test "a reset at every stage of the handshake: 20 of 20 times no harm" {
+@test "a reset at every stage of the handshake does no harm, 20 of 20 times" {
   local run
   need python3
   start_ours

@@ -4,119 +4,10 @@
 bats_require_minimum_version 1.5.0
 export SANITIZERS=undefined CFLAGS=-O0 # built sooner
 
-# The chapter says hello to each client. Its exercises are all about that.
+load small-kit
+
 setup_file() {
-  load ../helpers/common
-  KIT=$BATS_FILE_TMPDIR/kit
-  export KIT
-  mkdir -p "$KIT"/{01-hello,tests/{exercises,bench,helpers,bin},build}
-  cd "$KIT" || return
-  cp "$ROOT"/{Makefile,util.h} .
-  cp "$ROOT"/tests/bin/{exercise,exercise.sh,prove,tools.sh,doc-links,lint} tests/bin/
-  cp "$ROOT/tests/setup_suite.bash" tests/
-  cp "$ROOT/tests/helpers/common.bash" tests/helpers/
-  cp "$ROOT/tests/exercises/exercises.mk" tests/exercises/
-  touch tests/bench/bench.mk
-  mkdir -p tests/shim
-  cp "$ROOT"/tests/helpers/peer{.c,_tls.h} tests/helpers/
-  cp "$ROOT/tests/shim/fault.c" tests/shim/
-  cp -r "$ROOT"/build/{helpers,fault.so} build/ # newer than their sources
-  touch build/helpers/* build/fault.so
-  cp "$ROOT/.clang-format" .
-  program >01-hello/server.c
-  echo 'int main(void) { return 0; }' >01-hello/client.c
-  chapter_tests >tests/01-hello.bats
-  echo >tests/exercises.bats
-  exercise 1 build solution 's/"hello\\n"/"hello\\nbye\\n"/; s/, 6,/, 10,/'
-  mkdir 02-more
-  echo '/* words */' >02-more/words.h
-  printf '%s\n' 'changes=a client is told hello.*' 'with=02-more/words.h' >>"$DIR/about"
-  own_test 1 "receives 'hello\nbye\n' eof"
-  exercise 2 hunt bug 's/, 6,/, 5,/'
-  echo 'tests=a client is told hello' >>"$DIR/about"
-  exercise 3 catch bug 's/, 6,/, 5,/'
-  sample 'receives "hello\n" eof'
-  kit_make -s all helpers
-  kit_make -s all helpers SAN="$SANITIZERS"
-}
-
-# program: the chapter's server.
-program() {
-  cat <<'END'
-#include "../util.h"
-
-/* Tells the client. */
-static void serve(int client) {
-    send_all(client, "hello\n", 6, 1000);
-    linger_close(client);
-}
-
-int main(int argc, char **argv) {
-    char why[WHY_TEXT];
-    int fd = listen_on("127.0.0.1", argc == 3 ? argv[2] : "0", why);
-    stop_on_signals();
-    if (fd < 0)
-        die(why, errno);
-    announce(fd);
-    while (!stopping) {
-        int client = accept(fd, NULL, NULL);
-        if (client >= 0)
-            serve(client);
-    }
-    close(fd);
-    return 0;
-}
-END
-}
-
-# In files of tests that are made here a test begins with %test, or bats would take it for its own.
-chapter_tests() {
-  sed 's/^%test/@test/' <<'END'
-CHAPTER=01-hello
-load helpers/common
-%test "a client is told hello" {
-  start_server
-  receives 'hello\n' eof
-}
-%test "SIGTERM ends it" {
-  start_server
-  stop_server
-}
-END
-}
-
-# exercise N KIND PATCH SED: a good one, whose patch is what SED does to the server.
-exercise() {
-  local n=$1 name
-  DIR=$KIT/01-hello/exercises/$n-it
-  mkdir -p "$DIR"
-  printf '%s\n' "kind=$2" 'title=A word' 'minutes=5' 'learns=how' >"$DIR/about"
-  [[ $2 == build ]] || echo 'oracle=plain' >>"$DIR/about"
-  echo "# 1-$n A word" >"$DIR/README.md"
-  for name in Story 'Why it matters' Requirement 'How it is tested' 'What to read'; do
-    printf '\n## %s\n\nText.\n' "$name" >>"$DIR/README.md"
-  done
-  for name in 1 2 3; do
-    echo "this is hint $name" >"$DIR/hint-$name"
-  done
-  sed "$4" "$KIT/01-hello/server.c" |
-    diff -u --label a/server.c --label b/server.c "$KIT/01-hello/server.c" - >"$DIR/$3.patch" ||
-    (($? == 1))
-  printf '# bats test_tags=1-%s\n%%test "1-%s: A word" {\n  verify 1-%s\n}\n' "$n" "$n" "$n" |
-    sed 's/^%test/@test/' >>"$KIT/tests/exercises.bats"
-}
-
-# own_test N COMMAND: its file of tests, with one.
-own_test() {
-  printf '%s\n' "# bats file_tags=1-$1" 'CHAPTER=01-hello' 'load ../helpers/common' \
-    "%test \"own test\" {" '  start_server' "  $2" '}' | sed 's/^%test/@test/' \
-    >"$KIT/tests/exercises/1-$1.bats"
-  echo 'tests=own test' >>"$DIR/about"
-}
-
-sample() {
-  printf '%s\n' 'CHAPTER=01-hello' 'load ../../tests/helpers/common' "%test \"sample\" {" \
-    '  start_server' "  $1" '}' | sed 's/^%test/@test/' >"$DIR/sample.bats"
+  make_small_kit
 }
 
 setup() {
@@ -126,11 +17,6 @@ setup() {
   cp -a "$KIT" "$T/kit"
   KIT=$T/kit
   cd "$KIT" || return
-}
-
-# A make from outside and a bats around us are none of its business; a terminal there is not.
-kit_make() {
-  env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS timeout 120 make --no-print-directory "$@" 3>&-
 }
 
 # prove STATUS [VAR=VALUE…]
@@ -152,7 +38,7 @@ prove() {
   refute_output
 }
 
-@test "prove: what fails among others is proven once more, alone, and that is told" {
+@test "prove: an exercise that fails among others is proven once more, alone, and reported" {
   exercise 4 build solution 's/"hello\\n"/"hello\\nbye\\n"/; s/, 6,/, 10,/'
   echo 'changes=a client is told hello' >>"$DIR/about"
   own_test 4 "receives 'hello\nbye\n' eof; [[ -e $T/late ]] || { touch '$T/late'; false; }"
@@ -167,7 +53,7 @@ prove() {
 }
 
 # All at once, since each costs a compilation.
-@test "prove: what is wrong with an exercise is found and named" {
+@test "prove: faults of an exercise are found and named" {
   # patches
   exercise 4 hunt bug 's/, 6,/, 5,/'
   sed -i 's/Tells the client/Tells a client/' "$DIR/bug.patch"
@@ -215,7 +101,7 @@ END
   assert_line '4 passed, 7 failed, 0 skipped'
 }
 
-@test "prove: what is missing is found without running anything" {
+@test "prove: missing parts are found without running anything" {
   exercise 4 hunt bug 's/, 6,/, 5,/'
   sed -i '/## Requirement/,+2d; s/Text/[text](none.md)/' "$DIR/README.md"
   rm "$DIR/hint-2"
@@ -247,13 +133,13 @@ END
 
 # ---- the reader's loop ----
 
-@test "a hunt from its start to its end: what is shown, hints, state, solution, reset" {
+@test "a hunt from start to end: failure, hints, state, solution, reset" {
   run -2 kit_make exercise-1-2
-  assert_line --partial 'work/1-2 is yours now'
+  assert_line --partial 'work/1-2 is your copy'
   assert_line 'FAILED: a client is told hello'
   assert_line 'expected 6 bytes, received 5; they differ at byte 6:'
   assert_line --regexp '^ +\^$'
-  assert_line '--- server: exit status 0; its last words: none'
+  assert_line '--- server: exit status 0; its standard error: empty'
   assert_line --regexp '^Hint: .'
   refute_line --partial 'SIGTERM ends it'
   assert_equal "$(head -n 1 work/1-2/server.c)" \
@@ -284,14 +170,14 @@ END
   grep -q ', 6,' work/old/1-2.1/server.c
 }
 
-@test "a build: the start is the chapter, a compile error is shown where the reader is" {
+@test "a build: the start is the chapter, and a compile error names the reader's own file" {
   run -2 kit_make exercise-1-1
   assert_line 'FAILED: own test'
   cmp <(sed 's,\.\./util,util,' 01-hello/server.c) work/1-1/server.c
   cmp 02-more/words.h work/1-1/words.h # about, with=
   echo oops >>work/1-1/server.c
   run -2 kit_make exercise-1-1
-  assert_line --partial 'work/1-1/server.c:24'
+  assert_line --regexp '^work/1-1/server.c:[0-9]+:[0-9]+: error'
   sed -i 's/"hello\\n", 6/"hello\\nbye\\n", 10/; /^oops/d' work/1-1/server.c
   run -0 kit_make exercise-1-1
   assert_line '  ok: own test'
@@ -305,7 +191,120 @@ END
   assert_output '01-hello       [#--] 1 of 3'
 }
 
-@test "check: a program in any language, or a copy of somebody's; the state stays as it is" {
+@test "a header that the reader adds may include util.h by the chapter's path or the copy's" {
+  run -2 kit_make exercise-1-1
+  printf '%s\n' '#pragma once' '#include "../util.h"' '#define LAST "bye\n"' >work/1-1/last.h
+  sed -i '1a #include "last.h"' work/1-1/server.c
+  sed -i 's/"hello\\n", 6/"hello\\n" LAST, 10/' work/1-1/server.c
+  run -0 kit_make exercise-1-1
+  assert_line '  ok: own test'
+  test -x work/1-1/server
+}
+
+@test "a program in an endless loop: the failure says that it ran without answering" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/    size_t sent = 0;/&\n    for (;;)\n        ;/' work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line 'server ran without answering: it never waits for anything, as in an endless loop'
+  assert_line --partial 'Hint: It ran without answering. Which loop goes on for ever?'
+}
+
+@test "Listening on instead of listening on: the failure shows both lines" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/    announce(fd);/    puts("Listening on 127.0.0.1:4");\n    fflush(stdout);/' \
+    work/1-2/server.c
+  START_WITHIN=1 run -2 kit_make exercise-1-2
+  assert_line 'expected: listening on 127.0.0.1:PORT'
+  assert_line 'printed:  Listening on 127.0.0.1:4'
+  assert_line --partial 'Hint: It printed another line than the tests look for.'
+  refute_output --partial flushed
+}
+
+@test "a missing file is named, with the command that brings it back" {
+  local file hint='To begin anew, with all files: make reset-1-2 (your copy is kept in work/old)'
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  for file in server.c client.c util.h; do
+    mv "work/1-2/$file" away
+    run -2 kit_make exercise-1-2
+    assert_line "work/1-2/$file is missing. $hint"
+    refute_output --partial 'make doctor'
+    mv away "work/1-2/$file"
+  done
+  kit_make exercise-1-1 >/dev/null 2>&1 || true
+  sed -i '1a #include "words.h"' work/1-1/server.c
+  rm work/1-1/words.h
+  run -2 kit_make exercise-1-1
+  assert_line "work/1-1/words.h is missing. ${hint/1-2/1-1}"
+  mkdir -p work/1-3
+  run -2 kit_make exercise-1-3
+  assert_line "work/1-3/catch.bats is missing. ${hint/1-2/1-3}"
+}
+
+@test "a syntax error: only the compiler's first error is shown, and how many more there are" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  printf '%s\n' 'int one(void) { return missing_1; }' 'int two(void) { return missing_2; }' \
+    'int three(void) { return missing_3; }' >>work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line --regexp '^work/1-2/server.c:[0-9]+:[0-9]+: error: .*missing_1'
+  assert_line '… and 2 more'
+  refute_output --regexp 'missing_[23]'
+}
+
+@test "an assertion that fails without a message: the requirement is repeated" {
+  sed -i "s/^  receives .*/  (( 1 == 2 ))/" tests/01-hello.bats
+  run -2 kit_make exercise-1-2
+  assert_line 'The check above is false, so this requirement is not met:'
+  assert_line '  a client is told hello'
+  sed -i "s/^  (( 1 == 2 ))/  complain 'a reason'/" tests/01-hello.bats
+  run -2 kit_make exercise-1-2
+  assert_line 'a reason'
+  refute_output --partial 'The check above'
+}
+
+@test "a test of the chapter itself that fails is called that, after the exercise's own" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/, 5,/, 6,/; s/    return 0;/    return 3;/' work/1-2/server.c
+  sed -i 's/  receives .*/&\n  stop_server 3/' tests/01-hello.bats
+  run -2 kit_make exercise-1-2
+  assert_line 'FAILED: SIGTERM ends it'
+  assert_line 'This is a test of 01-hello itself: what its programs do, yours have to do, too.'
+}
+
+@test "1-1 tests last what the frame of its chapter does" {
+  assert_equal "$(sed -n 's/^@test "\(.*\)" {/\1/p' "$ROOT/tests/exercises/1-1.bats" | tail -n 1)" \
+    'SIGTERM: exit 0 within 2 s, idle or with a client'
+}
+
+@test "a catch without its last brace, or without half-close: the advice names that" {
+  kit_make exercise-1-3 >/dev/null 2>&1 || true
+  sed '$d' 01-hello/exercises/3-it/sample.bats >work/1-3/catch.bats
+  run -2 kit_make exercise-1-3
+  assert_line '! work/1-3/catch.bats cannot be read, so none of its tests can run:'
+  assert_line --regexp '^    line [0-9]+: syntax error'
+  assert_line 'Hint: no line with only } ends this test:'
+  assert_line '    @test "sample" {'
+  refute_output --partial end_ahead
+  # a chapter that, like most, closes after its client
+  sed -i 's/    linger_close/    char rest[9];\n    while (recv(client, rest, 9, 0) > 0)\n&/' \
+    01-hello/server.c
+  sed -i 's/9, 0) > 0)$/&\n        ;/' 01-hello/server.c
+  cp 01-hello/exercises/3-it/sample.bats work/1-3/catch.bats
+  run -2 kit_make exercise-1-3
+  assert_line '! the chapter itself has to pass'
+  assert_line 'said that it sends no more: write half-close before eof.'
+}
+
+@test "edit: the libraries of an exercise are linked there too" {
+  echo 'libs=-lm' >>01-hello/exercises/2-it/about
+  run -0 kit_make edit-1-2
+  sed -i '1a #include <math.h>' work/edit/1-2/01-hello/server.c
+  sed -i 's/int main(.*/&\n    if (cbrt((double)argc) > 1000.0)\n        return 1;/' \
+    work/edit/1-2/01-hello/server.c
+  run -0 kit_make -C work/edit/1-2
+  test -x work/edit/1-2/01-hello/server
+}
+
+@test "check: tests a program in any language, which counts when it passes, or another copy" {
   need python3
   cat >hello.py <<'END'
 import socket, sys
@@ -318,6 +317,8 @@ while True:
 END
   run -0 kit_make check-1-1 SERVER='python3 hello.py'
   assert_line '1-1: passed'
+  run -0 kit_make progress
+  assert_output '01-hello       [#--] 1 of 3'
   sed -i 's/10 if/9 if/' hello.py
   run -2 kit_make check-1-1 SERVER='python3 hello.py'
   assert_line 'expected 10 bytes, received 9; they differ at byte 10:'
@@ -335,7 +336,7 @@ END
   # what was built for one is not taken for another's, whose files are older
   cp -r students/anna students/ben
   sed -i 's/, 6,/, 5,/' students/ben/1-2/server.c
-  touch -d '2 days ago' students/ben/1-2/*.[ch]
+  touch -t 202001010000 students/ben/1-2/*.[ch]
   run -2 kit_make stress-1-2 DIR=students/ben/1-2 N=1
   assert_line '    1 of 1 failed: a client is told hello'
   run -2 kit_make check-1-2 DIR=students/ben/1-2
@@ -345,7 +346,22 @@ END
   assert_line 'exercise: not started: make exercise-1-2'
 }
 
-@test "a catch: the chapter and the variants have to pass, the mutant to fail" {
+@test "check and stress: neither a name nor a makefile in a copy that was handed in is run" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  mkdir students
+  mv work/1-2 students/
+  sed -i 's/, 5,/, 6,/' students/1-2/server.c
+  : >"students/1-2/x;touch named;.c"
+  : >'students/1-2/$(shell touch named).c'
+  printf 'all server client %%:\n\ttouch %s/made\n' "$T" >students/1-2/GNUmakefile
+  cp students/1-2/GNUmakefile students/1-2/makefile
+  run -0 kit_make check-1-2 DIR=students/1-2
+  run -0 kit_make stress-1-2 DIR=students/1-2 N=1
+  run find "$T" \( -name named -o -name made \)
+  refute_output
+}
+
+@test "a catch: the chapter and the variants must pass, the mutant must fail" {
   run -2 kit_make exercise-1-3
   assert_line '! the chapter itself has to pass'
   assert_output --partial 'in test file work/1-3/catch.bats, line '
@@ -358,7 +374,7 @@ END
   assert_line '1-3: passed'
 }
 
-@test "a start whose patch does not apply, since the chapter was changed, has not begun" {
+@test "an exercise whose patch does not fit a changed chapter is not started" {
   local command
   sed -i 's/, 6,/, 3 + 3,/' 01-hello/server.c
   for command in exercise-1-2 exercise-1-2 mystery-1 mystery-1; do
@@ -368,7 +384,7 @@ END
   done
 }
 
-@test "a test that is skipped is no test that passes" {
+@test "a skipped test does not count as passed" {
   sed -i "/told hello/a\\  skip 'no room here'" tests/01-hello.bats
   run -2 kit_make exercise-1-2
   assert_line --partial 'a client is told hello # skip no room here'
@@ -376,8 +392,8 @@ END
   run -2 kit_make stress-1-2 N=2
   assert_line --partial 'a client is told hello # skip no room here'
   refute_line --partial ' of 2 failed'
-  # one of two
-  sed -i "s,  skip .*,  [[ -e $T/here ]] || { touch '$T/here'; skip; }," tests/01-hello.bats
+  # one of two, which may run at the same time: mkdir succeeds for one of them
+  sed -i "s,  skip .*,  ! mkdir '$T/here' 2>/dev/null || skip," tests/01-hello.bats
   run -2 kit_make stress-1-2 N=2
   assert_output --partial '    1 of 1 failed: a client is told hello'
 }
@@ -392,15 +408,15 @@ refuses() {
   PATH=$T/bin:$PATH
 }
 
-@test "a compiler without sanitizers: all is built without, and that is told" {
+@test "a compiler without sanitizers: programs are built without them, and this is reported" {
   [[ ! ${CC-} =~ [/\ ] ]] || skip 'CC has to be a word, for which another can stand in'
   refuses
   run -2 kit_make exercise-1-2
-  assert_line 'no sanitizers here (make doctor): your programs are built without'
+  assert_line 'no sanitizers here (see make doctor): your programs are built without them'
   assert_line 'FAILED: a client is told hello'
   refute_line --partial 'ln: '
   run -2 kit_make stress-1-2 N=1
-  assert_line 'no sanitizers here (make doctor): your programs are built without'
+  assert_line 'no sanitizers here (see make doctor): your programs are built without them'
   assert_line '    1 of 1 failed: a client is told hello'
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
   run -0 kit_make exercise-1-2
@@ -417,32 +433,181 @@ refuses() {
 }
 
 # What is started in the background ignores SIGINT, if nobody sees to it: bash(1), "Signals".
-@test "watch: builds and tests at every save; Ctrl-C ends it, also while tests run" {
+@test "watch: builds and tests at every save; Ctrl-C ends it, even while tests run" {
   local hears=(env --default-signal=INT)
   "${hears[@]}" true 2>/dev/null || hears=()
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   start_tool watch "${hears[@]}" env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
-  wait_for 30 grep -q '^FAILED: ' "$T/watch.out"
+  wait_for 60 grep -q '^FAILED: ' "$T/watch.out"
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
-  wait_for 30 grep -q '^1-2 passed' "$T/watch.out"
+  wait_for 60 grep -q '^1-2 passed' "$T/watch.out"
   ((${#hears[@]})) || skip 'env has no --default-signal here'
   sed -i "/told hello/a\\  sh -c 'touch \"$T/here\"; exec sleep 30'" tests/01-hello.bats
   echo >>work/1-2/server.c
-  wait_for 30 test -e "$T/here"
+  wait_for 60 test -e "$T/here"
   kill -INT -- "-$TOOL_PID" # as a terminal does it
+  wait_for 10 not running "$TOOL_PID"
+  grep -q '^1-2 passed ' work/state # what has passed is not made to fail by Ctrl-C
+}
+
+# start_watching COMMAND: `make watch-1-2` in a terminal of 80 columns, to whose keyboard descriptor
+# 9 leads. What it shows is in $T/watch.out.
+start_watching() {
+  need script
+  mkfifo "$T/keyboard"
+  start_tool watch bash -c 'script -qfec "stty cols 80; exec $1" /dev/null <"$2"' bash \
+    "env -u MAKEFLAGS make --no-print-directory -C ${KIT@Q} $1" "$T/keyboard"
+  exec 9>"$T/keyboard"
+}
+
+# shows TEXT [N]: watch has shown it N times, if not once.
+shows() {
+  (($(grep -cF -- "$1" "$T/watch.out") >= ${2:-1}))
+}
+
+@test "watch: on a terminal, shows progress, requirement, failure and keys, and takes the keys" {
+  sed -i '/^## Requirement/,/^## How/s/Text/It says hello/' 01-hello/exercises/2-it/README.md
+  start_watching watch-1-2
+  wait_for 60 shows 'q quit'
+  shows '0 of 3 exercises'
+  shows 'It says hello.'
+  shows 'FAILED: a client is told hello'
+  echo -n h >&9
+  wait_for 10 shows 'this is hint 1'
+  echo -n s >&9
+  wait_for 10 shows 'the solution is shown when 1-2 has passed'
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  wait_for 60 shows '1-2 passed. You have seen: how'
+  wait_for 10 shows '1 of 3 exercises'
+  echo -n s >&9
+  wait_for 10 shows '-/* Broken on purpose'
+  echo -n l >&9
+  wait_for 10 shows '[passed]'
+  echo -n n >&9 # 1-1 comes next
+  wait_for 60 shows 'FAILED: own test'
+  test -d work/1-1
+  echo -n q >&9
   wait_for 10 not running "$TOOL_PID"
 }
 
-@test "mystery: a bug of the chapter, and which one is told when it is found" {
+@test "watch: an editor's backups and files that vanish neither end it nor make it run again" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  start_tool watch env -u MAKEFLAGS make --no-print-directory -C "$KIT" watch-1-2
+  wait_for 60 grep -q '^FAILED: ' "$T/watch.out"
+  local i
+  for ((i = 0; i < 200; i++)); do
+    echo >work/1-2/gone.c
+    echo >work/1-2/server.c~
+    echo >work/1-2/.server.c.swp
+    echo >work/1-2/4913
+    rm work/1-2/gone.c
+  done
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  wait_for 60 grep -q '^1-2 passed' "$T/watch.out"
+  rm work/1-2/4913
+  cp work/1-2/server.c~ work/1-2/client.c~
+  sleep 1
+  assert_equal "$(grep -c '^1-2 passed' "$T/watch.out")" 1
+  run cat "$T/watch.err"
+  refute_output --partial cksum
+}
+
+@test "two runs of one exercise at once: the second is refused; a hint taken meanwhile counts" {
+  sed -i "/told hello/a\\  touch '$T/here'; until [[ -e '$T/go' ]]; do sleep 0.1; done" \
+    tests/01-hello.bats
+  start_tool first env -u MAKEFLAGS make --no-print-directory -C "$KIT" exercise-1-2
+  wait_for 60 test -e "$T/here"
+  run -2 kit_make exercise-1-2
+  assert_line --regexp '^exercise: 1-2 is being tested already, by process [0-9]+: wait for it'
+  run -0 kit_make hint-1-2
+  touch "$T/go"
+  tool_ends first 2
+  assert_equal "$(<work/state)" '1-2 failed - 1'
+  run find work -name '.*lock'
+  refute_output
+  ln -s 999999999 work/.1-2.lock # of a process that was killed
+  run -2 kit_make exercise-1-2
+  assert_line 'FAILED: a client is told hello'
+}
+
+@test "the loop leaves out tests that take long and says so; check runs them" {
+  printf '%s\n' '# bats test_tags=heavy' '%test "a long one" {' '  true' '}' |
+    sed 's/^%test/@test/' >>tests/01-hello.bats
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  run -0 kit_make exercise-1-2
+  assert_line '  ok: 2 tests of the chapter'
+  assert_line '  left out: 1 tests that take long; make check-1-2 runs them, too'
+  run -0 kit_make check-1-2
+  assert_line '  ok: 3 tests of the chapter'
+  refute_line --partial 'left out'
+}
+
+@test "in a copy, make hint, make solution and make reset need no number" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  run -0 make --no-print-directory -C work/1-2 hint 3>&-
+  assert_output 'this is hint 1'
+  run -0 make --no-print-directory -C work/1-2 solution 3>&- <<<y
+  assert_line --regexp '^-/\* Broken on purpose'
+  run -0 make --no-print-directory -C work/1-2 reset 3>&- <<<y
+  assert_line --partial 'your copy is now in work/old/1-2.1'
+}
+
+@test "next: what was started comes first, then the easiest of the chapter worked on last" {
+  mkdir -p 02-more/exercises
+  cp -r 01-hello/exercises/2-it 02-more/exercises/1-it
+  cp -r 01-hello/exercises/2-it 02-more/exercises/2-it
+  sed -i 's/minutes=5/minutes=9/' 02-more/exercises/1-it/about
+  mkdir work
+  run -0 kit_make next
+  assert_line --regexp '^1-1 '
+  printf '%s\n' '1-3 failed - 0' >work/state
+  run -0 kit_make next
+  assert_line --regexp '^1-3 '
+  printf '%s\n' '1-3 passed mystery 0' >work/state
+  echo 2-9 >work/last
+  run -0 kit_make next
+  assert_line --regexp '^2-2 '
+}
+
+@test "an exercise begins with the kit's text, not with what the reader has tried in the chapter" {
+  need git
+  git init -q .
+  git add -f 01-hello tests Makefile util.h
+  git -c user.name=a -c user.email=a@example commit -qm kit
+  sed -i 's/, 6,/, 3 + 3,/' 01-hello/server.c
+  run -2 kit_make exercise-1-2
+  assert_line --partial "01-hello differs from the kit's (git diff 01-hello); the kit's own text"
+  assert_line 'FAILED: a client is told hello'
+  grep -q ', 5,' work/1-2/server.c
+  run -0 kit_make solution-1-2 <<<y
+  assert_line --regexp '^\+.*, 6,'
+  refute_output --partial '3 + 3'
+}
+
+@test "mystery: gives one of the chapter's bugs, and names it when it has been found" {
   run -2 kit_make mystery-1
   assert_line 'work/mystery-1 has a bug. Find it.'
   refute_output --partial 1-2
   sed -i 's/, 5,/, 6,/' work/mystery-1/server.c
+  run -0 kit_make hint-mystery-1
+  assert_output 'this is hint 1'
   run -0 kit_make mystery-1
   assert_line 'Found. It was 1-2: A word'
+  run -0 kit_make solution-mystery-1
+  assert_line --regexp '^-/\* Broken on purpose'
+  run -0 kit_make progress
+  assert_output '01-hello       [#--] 1 of 3'
+  run -2 kit_make mystery-1 # another; there is only one here
+  assert_line 'your copy is now in work/old/mystery-1.1'
+  assert_line 'work/mystery-1 has a bug. Find it.'
+  sed -i 's/, 5,/, 7,/' work/mystery-1/server.c
+  run -0 make --no-print-directory -C work/mystery-1 reset 3>&- <<<y
+  assert_line --partial 'your copy is now in work/old/mystery-1.2'
+  grep -q ', 5,' work/mystery-1/server.c
 }
 
-@test "patches-refresh: a patch follows its chapter; one that cannot is named, and can be mended" {
+@test "patches-refresh: a patch follows its chapter; one that cannot is named, and can be fixed" {
   local patch=01-hello/exercises/2-it/bug.patch before
   sed -i '1a #include <ctype.h>' 01-hello/server.c
   run -0 kit_make patches-refresh
@@ -451,7 +616,7 @@ refuses() {
   sed -i 's/, 6,/, 3 + 3,/' 01-hello/server.c
   before=$(<"$patch")
   run -2 kit_make patches-refresh
-  assert_line "$patch does not apply any more: make edit-1-2, mend it, make patch-1-2"
+  assert_line "$patch does not apply any more: make edit-1-2, fix it, make patch-1-2"
   assert_equal "$(<"$patch")" "$before"
   run -0 kit_make edit-1-2
   assert_line 'conflicts are marked with <<<<<<<'
@@ -463,6 +628,6 @@ refuses() {
   patch -s -p1 --fuzz=0 --dry-run -d 01-hello -i "../$patch"
 }
 
-@test "tests/exercises.bats: what is not started is skipped" {
+@test "tests/exercises.bats: an exercise that is not started is skipped" {
   run -0 env -u RUN_TESTS_MARK bats "$ROOT/tests/exercises.bats" 3>&-
 }

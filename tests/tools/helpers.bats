@@ -18,9 +18,22 @@ failed() {
   assert_output
 }
 
+# ---- common.bash ----
+
+@test "quote: in any locale, sh reads the quoted word unchanged" {
+  local word quoted locale
+  for word in plain/path 'a path' $'\xc3\xa9t\xc3\xa9' "it's" '$HOME' 'a"b' 'a\b' '*' ''; do
+    for locale in C C.UTF-8; do
+      LC_ALL=$locale quote quoted "$word"
+      run -0 sh -c "printf %s $quoted"
+      assert_output "$word"
+    done
+  done
+}
+
 # ---- peer: verbs ----
 
-@test "peer: send, recv, line, eof, print: what one side sends, the other one prints" {
+@test "peer: send, recv, line, eof, print: one side prints what the other sends" {
   start_fake -- line send:'one\ntwo' eof
   run -0 "$PEER" "$PORT" send:'hello\nrest' line recv:3 print:'|\n'
   assert_output $'one\ntwo|'
@@ -29,7 +42,7 @@ failed() {
   same_bytes "$T/expected" "$T/got"
 }
 
-@test "peer: escapes stand for every byte, NUL too; a colon in TEXT is text" {
+@test "peer: escapes stand for every byte, even NUL; a colon in TEXT is text" {
   start_fake -- eof
   run -0 "$PEER" "$PORT" send:'a:b\n\r\t\\\0\x00\x7f\xFf'
   got
@@ -69,7 +82,7 @@ failed() {
   [[ $(<"$T/got") == 100001 ]]
 }
 
-@test "peer: lines are numbered, of the length asked for, the newline included" {
+@test "peer: lines are numbered, and have the length asked for, including the newline" {
   start_fake -- eof
   "$PEER" "$PORT" lines:3 lines:2:4 lines:2:1 lines:1:70000
   got
@@ -130,7 +143,7 @@ failed() {
   done
 }
 
-@test "peer: gone leaves with a reply unread, which the kernel answers with RST" {
+@test "peer: gone closes with a reply unread, which makes the kernel send RST" {
   start_fake -- line send:'reply\n' eof
   "$PEER" "$PORT" send:'question\n' gone
   failed
@@ -199,7 +212,7 @@ failed() {
   ((SECONDS >= 2))
 }
 
-@test "peer: ready tells that all connections stand, until waits for a word from outside" {
+@test "peer: ready reports that all connections are open; until waits for a file" {
   start_fake -n 3 -- recv:4
   start_peer -n 3 "$PORT" ready:"$T/here" until:"$T/go" send:late
   wait_for 5 test -e "$T/here"
@@ -219,7 +232,7 @@ failed() {
   running "$PEER_PID"
 }
 
-@test "peer: flood sends without reading until its time is over, and counts what was accepted" {
+@test "peer: flood sends without reading for a given time, and counts what was accepted" {
   start_fake -- until:"$T/flooded" drain
   run -0 "$PEER" "$PORT" flood:1 ready:"$T/flooded"
   ((output > 100000))
@@ -230,13 +243,14 @@ failed() {
 # ---- peer: options ----
 
 @test "peer: -n opens many at once, more than the soft limit; -r does all of it again" {
+  need_descriptors 400
   start_fake -n 300 -r 2 -- recv:2 send:k
   run -0 bash -c 'ulimit -Sn 64; "$0" -n 300 -r 2 "$1" send:ok recv:1 closed:5000' "$PEER" "$PORT"
   [[ $(tr -cd k <<<"$output" | wc -c) == 600 ]]
   NAME=fake finish_peer
 }
 
-@test "peer: a refused connection, a bad host and a file that is not there: the reason, exit 1" {
+@test "peer: a refused connection, a bad host and a missing file: the reason, exit 1" {
   start_fake -- close
   "$PEER" "$PORT" close
   NAME=fake finish_peer
@@ -248,7 +262,7 @@ failed() {
   assert_output --partial 'No such file or directory (ENOENT)'
 }
 
-@test "peer: writing to a closed connection is an error, not a death by SIGPIPE" {
+@test "peer: writing to a closed connection is an error; SIGPIPE does not end it" {
   start_fake -- recv:1 reset
   run -1 "$PEER" "$PORT" send:x closed:5000 send:y send:z
   assert_output --partial '(EPIPE)'
@@ -260,7 +274,7 @@ failed() {
   assert_output --partial 'send:x'
 }
 
-@test "peer: a script that makes no sense exits 2 before it connects" {
+@test "peer: with an invalid script it exits 2 before it connects" {
   local bad
   for bad in juggle send recv recv:x recv:-1 recv:1:2 lines lines:3:0 fill:99999999999 within:5 \
     within:x:line within:5:within:5:line line:1 send:'\q' send:'\x4' dribble:5 closed; do
@@ -276,7 +290,7 @@ failed() {
   assert_output --partial half-close
 }
 
-@test "peer: IPv6 addresses, in brackets in the listening line" {
+@test "peer: accepts IPv6 addresses, with brackets in the listening line" {
   start_fake -a ::1 -- line
   grep -qx "listening on \[::1\]:$PORT" "$T/fake.out"
   "$PEER" -a ::1 "$PORT" send:'x\n'
@@ -312,7 +326,7 @@ tls_pair() {
 }
 
 # RFC 8446, 6.1: close_notify.
-@test "peer: with PEER_TLS, what one side sends the other one gets, each through TLS" {
+@test "peer: with PEER_TLS, each side gets what the other sends through TLS" {
   seq 1000000 1199999 >"$T/sent"
   tls_pair send:'hello\n' line file:"$T/sent" half-close eof \
     -- line send:'+\n' eof send:bye half-close
@@ -322,7 +336,7 @@ tls_pair() {
   cmp <(echo "listening on 127.0.0.1:$PORT" && echo hello && cat "$T/sent") "$T/fake.out"
 }
 
-@test "peer: through TLS it tells an end without close_notify, and a certificate not signed" {
+@test "peer: through TLS it reports an end without close_notify, and an unsigned certificate" {
   tls_pair line eof -- send:'+\n' cut
   assert_failure 1
   assert_output --partial 'TLS: unexpected eof'
@@ -335,7 +349,7 @@ tls_pair() {
   assert_output --partial "PEER_TLS=$T/none"
 }
 
-@test "peer: through TLS, what flood could not send yet is sent before the end" {
+@test "peer: through TLS, data that flood could not send yet is sent before the end" {
   local sent
   tls_pair flood:1 half-close ready:"$T/go" eof -- send:x until:"$T/go" drain half-close
   assert_success
@@ -346,7 +360,7 @@ tls_pair() {
   assert_equal "$(tail -n 1 "$T/fake.out")" "$sent"
 }
 
-@test "peer: with PEER_TLS, close before any word says nothing, not even a ClientHello" {
+@test "peer: with PEER_TLS, an immediate close sends nothing, not even a ClientHello" {
   PEER_TLS='' start_fake -- drain
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x \
     -keyout "$T/key" -out "$T/crt" 2>"$T/log"
@@ -355,7 +369,7 @@ tls_pair() {
   assert_equal "$(tail -n 1 "$T/fake.out")" 0
 }
 
-@test "peer: UDP keeps datagrams apart, the empty one and the largest too" {
+@test "peer: UDP keeps datagrams apart, even the empty one and the largest" {
   start_fake -u -- recv:0 send:'' recv:3 send:abc recv:65507 fill:65507:y recv send:z
   run -0 "$PEER" -u "$PORT" send:'' recv:0 send:one recv:3 fill:65507:x within:1000:recv:65507 \
     send:last line
@@ -363,7 +377,7 @@ tls_pair() {
   NAME=fake finish_peer
 }
 
-@test "peer: UDP says what is wrong: another size, a refused port" {
+@test "peer: UDP reports a wrong size and a refused port" {
   start_fake -u -- recv send:four
   run -1 "$PEER" -u "$PORT" send:x recv:3
   assert_output --partial 'got a datagram of 4 bytes'
@@ -387,34 +401,34 @@ prints() {
   [[ $(tail -n +2 "$T/fake.out") == "$1" ]]
 }
 
-@test "udprelay: carries as it comes" {
+@test "udprelay: passes datagrams on unchanged" {
   relayed 123456
 }
 
-@test "udprelay: -s swaps neighbours, and a held datagram goes when no other follows it" {
+@test "udprelay: -s swaps neighbors, and sends a held datagram when no other follows it" {
   relayed 132546 -s 2
 }
 
-@test "udprelay: -x drops every Nth" {
+@test "udprelay: -x drops every Nth datagram" {
   relayed 1245 -x 3
 }
 
-@test "udprelay: -D doubles every Nth" {
+@test "udprelay: -D duplicates every Nth datagram" {
   relayed 122344566 -D 2
 }
 
-@test "udprelay: -d delays all" {
+@test "udprelay: -d delays all datagrams" {
   local start
   start=$(now_ms)
   relayed 123456 -d 150
   (($(now_ms) - start >= 150))
 }
 
-@test "udprelay: -L delays every Nth" {
+@test "udprelay: -L delays every Nth datagram" {
   relayed 124536 -L 200:3
 }
 
-@test "udprelay: -j lets some overtake others" {
+@test "udprelay: -j lets some datagrams overtake others" {
   start_fake -u -- recv recv recv recv recv recv
   start_relay -j 40
   "$PEER" -u "$PORT" send:1 send:2 send:3 send:4 send:5 send:6
@@ -422,7 +436,7 @@ prints() {
   [[ $(<"$T/got") != 123456 && $(fold -w 1 "$T/got" | sort | tr -d '\n') == 123456 ]]
 }
 
-@test "udprelay: replies go back to the client that asked, and have the same troubles" {
+@test "udprelay: replies go back to the client that asked, through the same faults" {
   start_fake -u -- recv send:1 send:2 send:3 send:4 send:5 send:6 recv send:x
   start_relay -s 2
   run -0 "$PEER" -u "$PORT" send:a recv recv recv recv recv recv
@@ -450,7 +464,7 @@ prints() {
 # serves LINE…: the server under test is a bash script of these lines.
 serves() {
   printf '%s\n' "$@" >"$T/server.sh"
-  SERVER="bash $T/server.sh"
+  SERVER="bash ${T@Q}/server.sh"
   GUEST=
 }
 
@@ -463,7 +477,7 @@ started_and_stopped() {
   stop_server "$@"
 }
 
-@test "start_server: finds the port in the listening line, IPv6 too; stop_server asks for 0" {
+@test "start_server: finds the port in the listening line, even for IPv6; stop_server wants 0" {
   serves "$obedient" 'echo "args: $*"' 'echo "listening on [::1]:12345"' "$forever"
   start_server -i 2
   [[ $PORT == 12345 ]] && running "$SERVER_PID"
@@ -472,7 +486,7 @@ started_and_stopped() {
   run ! running "$SERVER_PID"
 }
 
-@test "start_server: a program in Python, found from where bats was called" {
+@test "start_server: a Python program is found from the directory where bats was called" {
   need python3
   cat >"$T/echo.py" <<'END'
 import signal, socket, sys
@@ -491,7 +505,7 @@ END
   run -1 assert_serving
 }
 
-@test "start_server: a program that never says it listens, or ends at once, or is not there" {
+@test "start_server: fails if the program never listens, ends at once, or does not exist" {
   START_WITHIN=1
   serves 'echo some other words; echo a reason >&2' "$forever"
   run -1 in_shell -- start_server
@@ -530,7 +544,7 @@ END
 @test "start_server: FAULT_ENV puts the fault shim under the server, with_fault under a command" {
   serves "$obedient" 'echo "$FAULT_SHORT $LD_PRELOAD"' "$ready" "$forever"
   FAULT_ENV='FAULT_REPORT=/dev/null FAULT_SHORT=7' start_server
-  grep -qx "7 $SHIM" "$T/server.out"
+  grep -qx "7 fault.so" "$T/server.out"
   [[ -z ${LD_PRELOAD-} ]]
   start_fake -- drain
   # shellcheck disable=SC2016
@@ -540,7 +554,7 @@ END
   [[ $(<"$T/got") == 70 ]]
 }
 
-@test "stop_server: another exit status than the one asked for is a failure" {
+@test "stop_server: an exit status other than the one asked for is a failure" {
   serves "trap 'echo a reason >&2; exit 3' TERM" "$ready" "$forever"
   run -1 in_shell -- started_and_stopped
   assert_line 'server: exit status 3, not 0'
@@ -548,7 +562,7 @@ END
   started_and_stopped 3
 }
 
-@test "stop_server: the signal can be chosen; dying of it is not exit status 0" {
+@test "stop_server: the signal can be chosen; death by the signal is not exit status 0" {
   serves "trap 'exit 0' INT" "$ready" "$forever"
   started_and_stopped 0 INT
   run -1 in_shell -- started_and_stopped
@@ -574,14 +588,14 @@ END
   wait_for 5 not running "$(<"$T/server.err")"
 }
 
-@test "stop_server: a child that ends a little later than its parent is none" {
-  serves "(trap 'sleep 0.2; exit' TERM; touch $T/set; while :; do sleep 0.01; done) &" \
-    "trap 'kill \$!; exit 0' TERM" "until [[ -e $T/set ]]; do sleep 0.01; done" \
+@test "stop_server: a child that ends a little later than its parent is no failure" {
+  serves "(trap 'sleep 0.2; exit' TERM; touch ${T@Q}/set; while :; do sleep 0.01; done) &" \
+    "trap 'kill \$!; exit 0' TERM" "until [[ -e ${T@Q}/set ]]; do sleep 0.01; done" \
     "$ready" "$forever"
   started_and_stopped
 }
 
-@test "stop_server: what a sanitizer reported is a failure, whatever the exit status" {
+@test "stop_server: a sanitizer's report is a failure, whatever the exit status" {
   local report
   for report in '==1==ERROR: AddressSanitizer: heap-use-after-free' \
     'server.c:9:2: runtime error: signed integer overflow' \
@@ -605,12 +619,12 @@ END
   assert_line 'server ended on its own'
 }
 
-@test "assert_alive and assert_serving fail for a dead server, and for one that only listens" {
+@test "assert_alive and assert_serving fail for a dead server and for one that only listens" {
   serves "$obedient" "$ready" "$forever"
   start_server
   assert_alive
   run -1 assert_serving
-  assert_output --partial 'a fresh client got no answer'
+  assert_output --partial 'a new client got no answer'
   kill -KILL "$SERVER_PID"
   wait_for 5 not running "$SERVER_PID"
   run -1 assert_alive
@@ -625,8 +639,8 @@ inner() {
     SERVER="$SERVER" timeout 30 "$BATS_ROOT/bin/bats" "$T/inner.bats"
 }
 
-@test "teardown: stops what runs; fails the test if a server had died, and leaves nothing" {
-  serves "$obedient" "echo \$\$ >>$T/pids" "$ready" "$forever"
+@test "teardown: stops every program; fails the test if a server had died; leaves nothing" {
+  serves "$obedient" "echo \$\$ >>${T@Q}/pids" "$ready" "$forever"
   inner start_server 'NAME=second start_server' 'start_peer -l 0 close' \
     'echo "$PEER_PID" >>'"$T/pids"
   assert_success
@@ -640,7 +654,7 @@ inner() {
   done <"$T/pids"
 }
 
-@test "teardown: a guest may die by SIGTERM, the kit's own server may not" {
+@test "teardown: SIGTERM may kill a guest's server, but not the kit's own" {
   serves "$ready" "$forever"
   inner start_server
   assert_success
@@ -649,16 +663,122 @@ inner() {
   assert_output --partial 'exit status 143'
 }
 
+# ---- what waits, side by side ----
+
+# forward FILTER LINE…: functions that wait, and a test of each, in a bats of its own. `arg` is one
+# with an argument. What they have begun is in $T/begun.
+forward() {
+  local filter=$1
+  shift
+  cat >"$T/ahead.bats" <<END
+load '$ROOT/tests/helpers/common'
+setup_file() {
+  ahead good bad absent lost 'arg $T/word' untested
+}
+begin() {
+  echo "\$1" >>'$T/begun'
+  start_server
+}
+good() { begin good; sleep 1; stop_server; }
+bad() { begin bad; sleep 1; echo what it said; false; echo no more; }
+absent() { skip 'not on this system'; }
+lost() { begin lost; kill -KILL "\$SERVER_PID"; sleep 0.1; }
+arg() { sleep 1; echo "\$1" >'$T/arg'; }
+untested() { touch '$T/untested'; }
+END
+  local name
+  for name in good bad absent lost "arg $T/word"; do
+    printf '@test "%s" {\n  seen %s\n}\n' "test ${name%% *}" "$name"
+  done >>"$T/ahead.bats"
+  printf '%s\n' "$@" >>"$T/ahead.bats"
+  run env -i PATH="$PATH" HOME="$T" TMPDIR="$T" BATS_LIB_PATH="$BATS_LIB_PATH" SAN="${SAN-}" \
+    SERVER="$SERVER" timeout 60 "$BATS_ROOT/bin/bats" --tap -f "$filter" "$T/ahead.bats"
+}
+
+# all_ended: no server that those functions started is there any more.
+all_ended() {
+  local pid
+  while read -r pid; do
+    wait_for 5 not running "$pid"
+  done <"$T/pids"
+}
+
+@test "ahead: functions run side by side; seen reports each as a test of its own would" {
+  serves "$obedient" "echo \$\$ >>$T/pids" "$ready" "$forever"
+  forward .
+  assert_line 'ok 1 test good'
+  assert_line 'not ok 2 test bad'
+  assert_line '# what it said'
+  assert_line --regexp '^# failed in line [0-9]+: false$'
+  refute_line '# no more'
+  refute_output --partial 'Bad file descriptor'
+  assert_line 'ok 3 test absent # skip not on this system'
+  assert_line 'not ok 4 test lost'
+  assert_line --partial 'server: exit status 137, not 0'
+  assert_line 'ok 5 test arg'
+  assert_equal "$(<"$T/arg")" "$T/word"
+  [[ ! -e $T/untested ]]
+  assert_equal "$(sort "$T/begun" | xargs)" 'bad good lost'
+  (($(wc -l <"$T/pids") == 3))
+  all_ended
+}
+
+@test "ahead: if one test is selected, only its function is called, by seen" {
+  serves "$obedient" "echo \$\$ >>$T/pids" "$ready" "$forever"
+  forward 'test good'
+  assert_output $'1..1\nok 1 test good'
+  assert_equal "$(<"$T/begun")" good
+  forward 'test absent'
+  assert_line 'ok 1 test absent # skip not on this system'
+  all_ended
+}
+
+@test "ahead: a function still running at the end of its file is ended, with its server" {
+  serves "$obedient" "echo \$\$ >>$T/pids" "$ready" "$forever"
+  forward . 'good() { begin good; sleep 60; }' 'seen() { wait_for 5 test -s '"$T"'/pids; }'
+  assert_line 'ok 1 test good'
+  all_ended
+}
+
 # ---- small things ----
 
-@test "running: a zombie does not" {
-  start_tool parent bash -c 'sleep 0 & echo $! && exec sleep 99'
+@test "handles: a process has a handler for a signal, or has none" {
+  start_tool none sleep 99
+  start_tool one bash -c 'trap : INT; while :; do sleep 0.1; done'
+  wait_for 5 handles INT "${TOOLS[one]}"
+  run -1 handles INT "${TOOLS[none]}"
+  run -1 handles TERM "${TOOLS[one]}"
+}
+
+@test "tool_ends: checks that a tool ends in time and with the right exit status" {
+  start_tool good true
+  tool_ends good 0
+  start_tool bad sh -c 'sleep 0.1; exit 3'
+  tool_ends bad 3
+  ends_otherwise() {
+    start_tool tool sh -c 'exit 4'
+    tool_ends tool 3
+  }
+  run -1 in_shell -- ends_otherwise
+  assert_line 'tool: exit status 4, not 3'
+}
+
+@test "assert_not_spinning: silent processes pass, one that spins does not" {
+  start_tool silent sleep 99
+  start_tool spinning sh -c 'while :; do :; done'
+  assert_not_spinning "${TOOLS[silent]}"
+  run -1 assert_not_spinning "${TOOLS[silent]}" "${TOOLS[spinning]}"
+  assert_output --partial 'us of processor time'
+}
+
+@test "running: a zombie does not count as running" {
+  start_tool parent bash -c 'sleep 0.3 & echo $! && exec sleep 99'
   wait_for 5 test -s "$T/parent.out"
   wait_for 5 not running "$(<"$T/parent.out")"
   [[ -e /proc/$(<"$T/parent.out") ]]
 }
 
-@test "client: runs CLIENT with the port, words and all" {
+@test "client: runs CLIENT with the port and every argument intact" {
   CLIENT='bash -c "echo \"\$@\"" "a client"'
   PORT=77
   run -0 client -a ::1 'two words'
@@ -690,7 +810,7 @@ received    a   b   c   d   e   f
                         ^'
 }
 
-@test "same_bytes: a tail that is missing, a difference far inside, a file that is not there" {
+@test "same_bytes: reports a missing tail, a difference far inside, a missing file" {
   head -c 1000000 /dev/zero >"$T/a"
   head -c 999990 /dev/zero >"$T/b"
   run -1 same_bytes "$T/a" "$T/b"
@@ -706,7 +826,7 @@ received    a   b   c   d   e   f
   run -1 same_bytes "$T/a" "$T/nothing"
 }
 
-@test "wait_for: until it succeeds, or fails and says what it waited for" {
+@test "wait_for: waits until a command succeeds, or fails and says what it waited for" {
   (sleep 0.2 && touch "$T/there") &
   wait_for 5 test -e "$T/there"
   run -1 wait_for 0 test -e "$T/never"
@@ -717,10 +837,88 @@ received    a   b   c   d   e   f
   need bash sh
   inner 'need bash no-such-tool' false
   assert_success
-  assert_output --partial '# skip no-such-tool is missing: make setup installs it'
+  assert_output --partial '# skip no-such-tool is missing'
+  mkdir "$T/bin"
+  printf '#!/bin/sh\necho "usage: nc [-l] HOST PORT"\n' >"$T/bin/nc" # as BusyBox's
+  chmod +x "$T/bin/nc"
+  PATH=$T/bin:$PATH inner 'need nc' false
+  assert_success
+  assert_output --partial '# skip this nc is not the one that is needed: make setup installs it'
 }
 
-@test "fds, rss_kb, cpu_ticks: of a process, by its number" {
+# Two messages of valgrind 3.19 about what clang 14 has built.
+@test "need_valgrind: a valgrind that cannot read the compiler's programs skips the test" {
+  local said
+  mkdir "$T/bin"
+  for said in '--7-- WARNING: Serious error when reading debug info' \
+    '==7== Valgrind: debuginfo reader: ensure_valid failed:'; do
+    printf '#!/bin/sh\necho "%s" >&2\n' "$said" >"$T/bin/valgrind"
+    chmod +x "$T/bin/valgrind"
+    PATH=$T/bin:$PATH SAN='' inner 'need_valgrind' false
+    assert_success
+    assert_output --partial '# skip this valgrind cannot read the debug information'
+  done
+  printf '#!/bin/sh\necho "usage: -g: no debug information"\n' >"$T/bin/valgrind"
+  PATH=$T/bin:$PATH SAN='' inner 'need_valgrind' 'echo went on && false'
+  assert_output --partial 'went on'
+}
+
+# without_programs BATS_ARGUMENT…: a bats of its own whose temporary files are on a file system that
+# is mounted noexec, as /tmp may be.
+without_programs() {
+  local own
+  for own in -m -rm ''; do
+    [[ $own ]] || skip 'no mount namespaces here'
+    ! unshare $own mount -t tmpfs -o noexec tmpfs "$T" 2>/dev/null || break
+  done
+  mkdir "$T/noexec"
+  run unshare $own sh -c 'mount -t tmpfs -o noexec tmpfs "$0" && exec "$@"' "$T/noexec" \
+    env -i PATH="$PATH" HOME="$T" TMPDIR="$T/noexec" BATS_LIB_PATH="$BATS_LIB_PATH" KIT_BUILT=yes \
+    PATIENCE="$PATIENCE" timeout $((120 * PATIENCE)) "$BATS_ROOT/bin/bats" "$@"
+}
+
+@test "own_programs: uses the test's own directory, or one below build/, and leaves nothing" {
+  inner own_programs '[[ $PROGRAM_DIR == "$T" ]]'
+  assert_success
+  printf '%s\n' "load '$ROOT/tests/helpers/common'" '@test inner {' own_programs \
+    'cp "$(type -P true)" "$PROGRAM_DIR/"' '"$PROGRAM_DIR/true"' '[[ $PROGRAM_DIR != "$T" ]]' \
+    "echo \"\$PROGRAM_DIR\" >${T@Q}/where" '}' >"$T/inner.bats"
+  without_programs "$T/inner.bats"
+  assert_success
+  [[ $(<"$T/where") == "$ROOT"/build/?* && ! -e $(<"$T/where") ]]
+}
+
+@test "bats tests/, where /tmp is mounted noexec: tests build their programs elsewhere" {
+  without_programs -f ThreadSanitizer "$ROOT/tests/04-threadpool.bats"
+  assert_success
+  refute_output --partial 'Permission denied'
+  refute_output --partial 'does not run on this system'
+}
+
+@test "need_descriptors: skips by the hard limit, which may be unlimited" {
+  need_descriptors 3
+  inner 'ulimit -n 256' 'need_descriptors 300' false
+  assert_success
+  assert_output --partial '# skip 300 descriptors are needed, and `ulimit -Hn` is 256'
+  inner 'ulimit() { echo unlimited; }' 'need_descriptors 300' 'echo went on && false'
+  assert_output --partial 'went on'
+}
+
+# A process with 256 descriptors, which is all that some systems allow, cannot play so many clients.
+@test "every test with more than 240 clients at once says that it needs descriptors" {
+  run -0 awk '
+    /^@test/ { name = $0; said = 0 }
+    /need_descriptors/ { said = 1 }
+    !said && match($0, /(start_peer|start_fake|PEER"|client) .*-[nc] [0-9]+ /) {
+      count = substr($0, RSTART, RLENGTH)
+      sub(/.*-[nc] /, "", count)
+      if (count + 0 > 240 && $0 !~ /client .*-n |head -c/)
+        print FILENAME ": " name
+    }' "$ROOT"/tests/0*.bats "$ROOT"/tests/helpers/*.bats "$ROOT"/tests/exercises/*.bats
+  assert_output ''
+}
+
+@test "fds, rss_kb, cpu_ticks: report on a process, given its number" {
   start_fake -- recv:1 flood:1
   local pid=$FAKE_PID before
   [[ $(fds "$pid") == 4 ]] # 0 1 2 and the listener
@@ -732,7 +930,7 @@ received    a   b   c   d   e   f
   wait_for 5 eval "((\$(cpu_ticks $pid) > before + 2))"
 }
 
-@test "netns: a function runs in a network of its own, with all helpers, and a teardown" {
+@test "netns: a function runs in its own network namespace, with all helpers and a teardown" {
   need_netns
   alone() {
     run -0 ip -o link
@@ -753,19 +951,35 @@ received    a   b   c   d   e   f
   run -1 netns skip
 }
 
-@test "setup_suite: says what is missing, and shows the compiler's words" {
+@test "is_clean: finds every byte that a terminal would obey, whatever the locale" {
+  local locale bad
+  source "$ROOT/tests/helpers/chat.bash"
+  for locale in C C.UTF-8; do
+    LC_ALL=$locale is_clean $'two lines\nin 中文'
+    for bad in $'\x01' $'\t' $'\r' $'a\x1b[1m' $'\x7f' $'\xc2\x9b' $'\xe2\x80\xae' $'\xe2\x81\xa6' \
+      $'\xff'; do
+      LC_ALL=$locale run ! is_clean "$bad"
+    done
+  done
+  mkdir "$T/bin" # another grep
+  printf '#!/bin/sh\nexit 2\n' >"$T/bin/grep"
+  chmod +x "$T/bin/grep"
+  PATH=$T/bin:$PATH run ! is_clean text
+}
+
+@test "setup_suite: says what is missing, and shows the compiler's output" {
   # shellcheck source=tests/setup_suite.bash
   source "$ROOT/tests/setup_suite.bash"
   BATS_LIB_PATH=/nowhere run -1 setup_suite
   mkdir "$T/tests"
   cp "$ROOT/tests/setup_suite.bash" "$T/tests"
-  printf '%s\n' 'all: FORCE; @echo level=$(MAKELEVEL) san=$(SAN)' 'helpers: FORCE;' FORCE: \
+  printf '%s\n' 'all: FORCE; @echo level=$(MAKELEVEL) san=$(SAN)' 'helpers steps: FORCE;' FORCE: \
     >"$T/Makefile"
   # shellcheck source=tests/setup_suite.bash
   source "$T/tests/setup_suite.bash"
   MAKEFLAGS=-n MAKELEVEL=3 SAN=thread run -0 setup_suite
   assert_line 'level=0 san=thread'
-  printf 'all:; @echo "server.c:1: error: no" && false\nhelpers:\n' >"$T/Makefile"
+  printf 'all:; @echo "server.c:1: error: no" && false\nhelpers steps:\n' >"$T/Makefile"
   run -1 setup_suite
   assert_line 'server.c:1: error: no'
   assert_line 'the build failed; make doctor says what is missing'

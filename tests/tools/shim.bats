@@ -9,8 +9,9 @@ ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 CHECK=$ROOT/build/helpers/shimcheck
 
 # faulty VAR=VALUE… COMMAND…: run COMMAND under the shim; the shim is not in timeout nor in env.
+# A path with a space would be several names in LD_PRELOAD.
 faulty() {
-  run timeout 10 env LD_PRELOAD="$ROOT/build/fault.so" "$@"
+  run timeout 10 env LD_LIBRARY_PATH="$ROOT/build" LD_PRELOAD=fault.so "$@"
 }
 
 # results LINE: the first line of the last run, and its success.
@@ -37,7 +38,7 @@ count() {
   sed -n "s/^$1 .*\b$2=\([0-9]*\).*/\1/p" "$BATS_TEST_TMPDIR/report"
 }
 
-@test "without a variable nothing changes" {
+@test "without a variable the shim changes nothing" {
   expect tcp recv 3 'a b c'
   expect tcp send 2 '20 20'
   expect unix close 3 'ok ok ok'
@@ -45,7 +46,7 @@ count() {
 
 # ---- FAULT_SHORT ----
 
-@test "each kind of write to a stream socket is cut at 1 and at 7 bytes; the right bytes go out" {
+@test "every kind of write to a stream socket is cut to 1 or 7 bytes, and the right bytes go out" {
   for kind in tcp unix; do
     for call in send sendmsg write writev; do
       expect FAULT_SHORT=1 $kind $call 3 '1 1 1'
@@ -58,7 +59,7 @@ count() {
   assert_line 'arrived abcdefgabcdefg'
 }
 
-@test "a list of buffers is cut inside a buffer, and between two of them" {
+@test "a list of buffers is cut inside a buffer and between two buffers" {
   for call in sendmsg writev; do
     expect FAULT_SHORT=3 tcp $call 1 3
     assert_line 'arrived abc'
@@ -69,7 +70,7 @@ count() {
   done
 }
 
-@test "a write that is not over the limit goes out whole" {
+@test "a write within the limit is not cut" {
   for call in send sendto sendmsg write writev; do
     expect FAULT_SHORT=20 tcp $call 2 '20 20'
     assert_line 'arrived abcdefghijklmnopqrstabcdefghijklmnopqrst'
@@ -92,7 +93,7 @@ count() {
 
 # ---- FAULT_FAIL ----
 
-@test "every third call fails, and only that: no byte is lost or sent by a call that failed" {
+@test "every third call fails, and no other: a failed call neither loses nor sends a byte" {
   for call in recv recvfrom recvmsg read readv; do
     expect FAULT_FAIL=recv:EINTR:3 tcp $call 7 'a b EINTR c d EINTR e'
   done
@@ -102,7 +103,7 @@ count() {
   done
 }
 
-@test "each name covers all of its calls" {
+@test "each name of a fault covers all of its calls" {
   while read -r name error kind calls; do
     for call in $calls; do
       expect "FAULT_FAIL=$name:$error:2" "$kind" "$call" 4 "ok $error ok $error"
@@ -122,11 +123,11 @@ END
 }
 
 # shimcheck itself ends with exit 3 when a failed close leaves the descriptor open.
-@test "a close that fails with EINTR has closed" {
+@test "a close that fails with EINTR has closed the descriptor" {
   expect FAULT_FAIL=close:EINTR:1 tcp close 3 'EINTR EINTR EINTR'
 }
 
-@test "the calls that -D_FORTIFY_SOURCE makes are seen too" {
+@test "the calls that -D_FORTIFY_SOURCE substitutes are covered too" {
   nm -D "$CHECK" | grep -q __recv_chk || skip "this compiler or libc makes no __recv_chk"
   for call in recv_chk recvfrom_chk read_chk; do
     expect FAULT_FAIL=recv:EINTR:3 tcp $call 4 'a b EINTR c'
@@ -136,7 +137,7 @@ END
   done
 }
 
-@test "and still stop an overflow" {
+@test "the calls that -D_FORTIFY_SOURCE substitutes still stop an overflow" {
   nm -D "$CHECK" | grep -q __recv_chk || skip "this compiler or libc makes no __recv_chk"
   faulty "$CHECK" tcp recv_too_much 1
   assert_failure 134 # SIGABRT
@@ -152,7 +153,7 @@ END
   expect FAULT_FAIL=recv:3999:2 tcp recv 3 'a E3999 b'
 }
 
-@test "MAX ends it" {
+@test "MAX limits the number of failures" {
   expect FAULT_FAIL=recv:EINTR:2:2 tcp recv 8 'a EINTR b EINTR c d e f'
   expect FAULT_FAIL=recv:EINTR:1:3 tcp recv 5 'EINTR EINTR EINTR a b'
 }
@@ -162,14 +163,20 @@ END
   expect FAULT_FAIL=accept:EMFILE:@1 listener accept 3 'EMFILE ok ok'
 }
 
-@test "several entries, for one call and for others" {
+@test "FAULT_AFTER=listen: calls before listen, or without any listen, are not counted" {
+  expect FAULT_AFTER=listen FAULT_FAIL=recv:EIO:@2 tcp recv 3 'a EIO b'
+  expect FAULT_AFTER=listen FAULT_SHORT=7 FAULT_FAIL=send:EIO:1 unix send 2 '20 20'
+  expect FAULT_AFTER=listen FAULT_FAIL=socket:EMFILE:1 tcp recv 1 a # all are made before it listens
+}
+
+@test "several entries work, for the same call and for different ones" {
   local faults=FAULT_FAIL=recv:EINTR:2,send:EIO:@30,recv:ECONNRESET:@3 # send: 26 letters, no more
   expect $faults tcp recv 5 'a EINTR ECONNRESET EINTR b'
   faults=FAULT_FAIL=recv:EINTR:@9,send:EIO:@2,send:EPIPE:@1
   expect $faults tcp send 3 'EPIPE EIO 20'
 }
 
-@test "calls on files and pipes are left alone" {
+@test "calls on files and pipes are not affected" {
   for kind in file pipe; do
     expect FAULT_FAIL=recv:EIO:1,send:EIO:1 $kind read 3 'a b c'
     expect FAULT_FAIL=recv:EIO:1,send:EIO:1 $kind readv 3 'a b c'
@@ -179,8 +186,9 @@ END
   done
 }
 
-@test "a shell around the program does not notice" {
-  [[ $(LD_PRELOAD=$ROOT/build/fault.so bash -c : 2>&1) != *"loading shared libraries"* ]] ||
+@test "a shell around the program is not affected" {
+  faulty bash -c :
+  [[ $output != *"loading shared libraries"* ]] ||
     skip "the shim is built for another libc than the shell"
   # shellcheck disable=SC2016
   faulty FAULT_SHORT=1 FAULT_FAIL=recv:EIO:1,send:EIO:1,close:EINTR:1,accept:EIO:1,connect:EIO:1 \
@@ -190,7 +198,7 @@ END
 }
 
 # Four threads, 50,000 calls each: a count that is not atomic loses some.
-@test "threads are counted together, to the last call" {
+@test "the calls of all threads are counted together, to the last one" {
   faulty FAULT_FAIL=poll:EINTR:1 FAULT_REPORT="$BATS_TEST_TMPDIR/report" "$CHECK" unix threads 1
   results 200000
   assert_equal "$(count poll calls) $(count poll failed)" '200000 200000'
@@ -199,7 +207,7 @@ END
 
 # ---- FAULT_DELAY ----
 
-@test "a delay comes before each call" {
+@test "a delay precedes each call" {
   while read -r name kind call; do
     echo "# $name $call"
     faulty "FAULT_DELAY=$name:20000" "$CHECK" "$kind" "$call" 3
@@ -227,13 +235,13 @@ socket unix socket
 END
 }
 
-@test "a delay and a failure of the same call" {
+@test "a delay and a failure can be asked for the same call" {
   faulty FAULT_DELAY=recv:20000,poll:1 FAULT_FAIL=recv:EINTR:2 "$CHECK" tcp recv 3
   results 'a EINTR b'
   elapsed 60000
 }
 
-@test "a delay of more than a second is one" {
+@test "a delay of more than a second works" {
   faulty FAULT_DELAY=poll:1100000 "$CHECK" unix poll 1
   results ok
   elapsed 1100000
@@ -257,7 +265,7 @@ END
   assert_equal "$(count send calls | paste -sd+)" '7+1'
 }
 
-@test "the report takes no descriptor while the program runs" {
+@test "the report uses no descriptor while the program runs" {
   faulty "$CHECK" unix next_fd 1
   assert_success
   local without=${lines[0]}
@@ -266,6 +274,89 @@ END
 }
 
 # ---- what cannot be understood ----
+
+@test "FAULT_HOST: a name has these addresses, in this order; other names are not affected" {
+  command -v python3 >/dev/null || skip 'python3 is missing: make setup installs it'
+  faulty FAULT_HOST=two.test,127.0.0.9,::1,127.0.0.1 python3 -c 'if True:
+    import socket
+    for name in "two.test", "127.0.0.5":
+        print(*(a[4][0] for a in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)))'
+  assert_output $'127.0.0.9 ::1 127.0.0.1\n127.0.0.5'
+}
+
+@test "FAULT_SELF: an IPv4 socket is connected to itself" {
+  command -v python3 >/dev/null || skip 'python3 is missing: make setup installs it'
+  faulty FAULT_SELF=1 python3 -c 'if True:
+    import socket
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    s = socket.create_connection(("127.0.0.1", port))
+    print(s.getsockname() == s.getpeername())'
+  assert_output True
+}
+
+# ---- FAULT_PORT ----
+
+# Binds the port 9001, and says which port it got; connects to 9001; sends a datagram to 9002.
+# usage: python3 -c "$ports"
+ports='if True:
+    import socket, sys
+    stream = socket.socket()
+    stream.bind(("127.0.0.1", 9001))
+    stream.listen()
+    port = stream.getsockname()[1]
+    datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    datagrams.bind(("::1", 0))
+    print(port, open(sys.argv[1]).read().strip())
+    for target in 9001, 9008:
+        client = socket.socket()
+        print(client.connect_ex(("127.0.0.1", target)) == 0)
+    stream.close()
+    receiver = socket.socket(type=socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 9002))
+    receiver.sendto(b"a datagram", ("127.0.0.1", 9002))
+    receiver.settimeout(5)
+    print(receiver.recv(100))
+    try:
+        receiver.sendto(b"another", ("127.0.0.1", 8999))
+        print("sent")
+    except OSError as e:
+        print(e)'
+
+@test "FAULT_PORT: bind, connect and sendto go to that port, and the file says which it is" {
+  command -v python3 >/dev/null || skip 'no python3'
+  local port file="$BATS_TEST_TMPDIR/a port, or two"
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
+  faulty FAULT_PORT="$port,$file" python3 -c "$ports" "$file"
+  assert_output "$port $port
+True
+True
+b'a datagram'
+sent"
+}
+
+@test "FAULT_PORT=0: each bind gets a free port, which the file says; connect is as it was" {
+  command -v python3 >/dev/null || skip 'no python3'
+  faulty FAULT_PORT="0,$BATS_TEST_TMPDIR/port" python3 -c 'if True:
+    import socket, sys
+    found = set()
+    for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+        s = socket.socket(family)
+        try:
+            s.bind((host, 9001))
+        except OSError:
+            continue # no IPv6 here
+        s.listen()
+        port = s.getsockname()[1]
+        print(port != 9001 and port not in found, port == int(open(sys.argv[1]).read()),
+              socket.create_connection((host, port)) and "connected")
+        found.add(port)' "$BATS_TEST_TMPDIR/port"
+  assert_line --index 0 'True True connected'
+  refute_output --partial False
+}
 
 @test "a variable that cannot be understood ends the program at its start" {
   while read -r variable; do
@@ -297,6 +388,8 @@ FAULT_FAIL=recv:EINTR:@
 FAULT_FAIL=recv:EINTR:@0
 FAULT_FAIL=recv:EINTR:@2:3
 FAULT_FAIL=recv:EINTR:2,
+FAULT_AFTER=
+FAULT_AFTER=bind
 FAULT_FAIL=,recv:EINTR:2
 FAULT_FAIL=recv:EINTR:2;send:EINTR:2
 FAULT_FAIL=recv:EWHAT:1
@@ -316,6 +409,13 @@ FAULT_DELAY=recv:5ms
 FAULT_DELAY=recv:5:6
 FAULT_DELAY=recv:5,recv:6
 FAULT_DELAY=receive:5
+FAULT_HOST=
+FAULT_HOST=name
+FAULT_HOST=name,1,2,3,4,5
+FAULT_PORT=
+FAULT_PORT=x
+FAULT_PORT=65536
+FAULT_PORT=1234567890,file
 FAULT_REPORT=
 FAULT_REPORT=/nonexistent/directory/file
 END
@@ -332,7 +432,7 @@ sanitized() {
   fi
 }
 
-@test "works in a program built with AddressSanitizer" {
+@test "the shim works in a program built with AddressSanitizer" {
   sanitized address
   export ASAN_OPTIONS=verify_asan_link_order=0
   CHECK=$PROGRAM
@@ -342,7 +442,7 @@ sanitized() {
 }
 
 # ThreadSanitizer must still see every lock and wait, or it reports what is none.
-@test "works in a program built with ThreadSanitizer" {
+@test "the shim works in a program built with ThreadSanitizer" {
   sanitized thread
   CHECK=$PROGRAM
   expect FAULT_SHORT=7 tcp send 2 '7 7'

@@ -1,24 +1,26 @@
-/* Unit tests of 04's queue.h. A thread that waits for ever ends this program by SIGALRM. */
+/* Unit tests of 04's queue. If a thread waits for ever, SIGALRM ends this program. */
+/* parts: 04-threadpool/queue.c */
 #include "../../04-threadpool/queue.h"
 #include <CUnit/Basic.h>
 #include <errno.h>
-#include <stdint.h>
 #include <poll.h>
+#include <stdint.h>
 #include <unistd.h>
 
-enum { ROOM = 3, THREADS = 4, ITEMS = 5000, SECONDS = 30, NOTHING = -2 };
+enum { CAPACITY = 3, THREADS = 4, ITEMS = 5000, SECONDS = 30, NO_RESULT = -2 };
 
-/* What a thread does with q, and what it got. */
+/* A thread that uses q, and what it has seen. */
 struct user {
     struct queue *q;
     pthread_t thread;
-    int item;             /* to put */
-    _Atomic int result;   /* of the last call; NOTHING: it has not come back */
-    int seen[THREADS][2]; /* of each putter: how many items, and the last one */
-    int disorder;
+    int item;                /* to put */
+    _Atomic int result;      /* of the last call; NO_RESULT: it has not returned */
+    int taken_from[THREADS]; /* how many items of each putter it has taken */
+    int last_from[THREADS];  /* the last item of each putter */
+    int errors;              /* items out of order, or not put */
 };
 
-/* Long enough for a thread that need not wait; a test that is held up here does not fail. */
+/* Long enough for a thread that need not wait. A test that is held up here does not fail. */
 static void let_them_run(void) {
     poll(NULL, 0, 30);
 }
@@ -36,7 +38,7 @@ static void *take_one(void *user) {
 }
 
 static void start(struct user *u, struct queue *q, void *(*body)(void *), int item) {
-    *u = (struct user){.q = q, .item = item, .result = NOTHING};
+    *u = (struct user){.q = q, .item = item, .result = NO_RESULT};
     CU_ASSERT_EQUAL_FATAL(pthread_create(&u->thread, NULL, body, u), 0);
 }
 
@@ -47,30 +49,34 @@ static int result_of(struct user *u) {
 
 /* ---- one thread ---- */
 
+/* Puts so many items and takes them again. Returns the next item to put. */
+static int put_and_take(struct queue *q, int first_item, int count) {
+    for (int i = 0; i < count; i++)
+        CU_ASSERT_EQUAL(queue_put(q, first_item + i), 0);
+    for (int i = 0; i < count; i++)
+        CU_ASSERT_EQUAL(queue_take(q), first_item + i);
+    return first_item + count;
+}
+
 /* First in, first out, through every position of the ring. */
 static void order_is_kept(void) {
-    for (size_t room = 1; room <= ROOM; room++) {
+    for (int capacity = 1; capacity <= CAPACITY; capacity++) {
         struct queue q;
-        int put = 0, taken = 0;
-        CU_ASSERT_EQUAL_FATAL(queue_init(&q, room), 0);
-        for (int round = 0; round < 20; round++) {
-            size_t many = 1 + (size_t)round % room;
-            for (size_t i = 0; i < many; i++)
-                CU_ASSERT_EQUAL(queue_put(&q, put++), 0);
-            for (size_t i = 0; i < many; i++)
-                CU_ASSERT_EQUAL(queue_take(&q), taken++);
-        }
+        int item = 0;
+        CU_ASSERT_EQUAL_FATAL(queue_init(&q, (size_t)capacity), 0);
+        for (int round = 0; round < 20; round++)
+            item = put_and_take(&q, item, 1 + round % capacity);
         queue_destroy(&q);
     }
 }
 
 static void closed(void) {
     struct queue q;
-    queue_init(&q, ROOM);
+    queue_init(&q, CAPACITY);
     queue_put(&q, 7);
     queue_put(&q, 8);
     queue_close(&q);
-    CU_ASSERT_EQUAL(queue_put(&q, 9), -1); /* though there is room */
+    CU_ASSERT_EQUAL(queue_put(&q, 9), -1); /* although it is not full */
     CU_ASSERT_EQUAL(queue_take(&q), 7);
     CU_ASSERT_EQUAL(queue_take(&q), 8);
     CU_ASSERT_EQUAL(queue_take(&q), -1);
@@ -79,7 +85,7 @@ static void closed(void) {
     queue_destroy(&q);
 }
 
-/* calloc(3) fails where the product does not fit. volatile: a compiler would say so, too. */
+/* calloc(3) fails if the product does not fit. Without volatile, the compiler would warn of it. */
 static void no_memory(void) {
     volatile size_t too_much = SIZE_MAX / 2;
     struct queue q;
@@ -91,19 +97,19 @@ static void no_memory(void) {
 
 /* ---- several threads ---- */
 
-/* A wait may end without a signal: pthread_cond_wait(3p). Here somebody gives a wrong one. */
+/* A wait may end although nothing has changed (pthread_cond_wait(3p)). A broadcast forces that. */
 static void take_waits_while_empty(void) {
     struct queue q;
     struct user taker;
-    queue_init(&q, ROOM);
+    queue_init(&q, CAPACITY);
     start(&taker, &q, take_one, 0);
     for (int i = 0; i < 3; i++) {
         let_them_run();
-        CU_ASSERT_EQUAL(taker.result, NOTHING);
+        CU_ASSERT_EQUAL(taker.result, NO_RESULT);
         pthread_cond_broadcast(&q.not_empty);
     }
     let_them_run();
-    CU_ASSERT_EQUAL(taker.result, NOTHING);
+    CU_ASSERT_EQUAL(taker.result, NO_RESULT);
     queue_put(&q, 5);
     CU_ASSERT_EQUAL(result_of(&taker), 5);
     queue_destroy(&q);
@@ -112,25 +118,25 @@ static void take_waits_while_empty(void) {
 static void put_waits_while_full(void) {
     struct queue q;
     struct user putter;
-    queue_init(&q, ROOM);
-    for (int i = 0; i < ROOM; i++)
+    queue_init(&q, CAPACITY);
+    for (int i = 0; i < CAPACITY; i++)
         queue_put(&q, i);
-    start(&putter, &q, put_one, ROOM);
+    start(&putter, &q, put_one, CAPACITY);
     for (int i = 0; i < 3; i++) {
         let_them_run();
-        CU_ASSERT_EQUAL(putter.result, NOTHING);
+        CU_ASSERT_EQUAL(putter.result, NO_RESULT);
         pthread_cond_broadcast(&q.not_full);
     }
     let_them_run();
-    CU_ASSERT_EQUAL(putter.result, NOTHING);
+    CU_ASSERT_EQUAL(putter.result, NO_RESULT);
     CU_ASSERT_EQUAL(queue_take(&q), 0);
     CU_ASSERT_EQUAL(result_of(&putter), 0);
-    for (int i = 1; i <= ROOM; i++)
+    for (int i = 1; i <= CAPACITY; i++)
         CU_ASSERT_EQUAL(queue_take(&q), i); /* nothing is overwritten */
     queue_destroy(&q);
 }
 
-/* Each item wakes one that waits for it. */
+/* Each item wakes one of the threads that wait. */
 static void every_waiter_gets_one(void) {
     struct queue q;
     struct user takers[THREADS];
@@ -147,11 +153,13 @@ static void every_waiter_gets_one(void) {
     queue_destroy(&q);
 }
 
-/* Those who wait to take, and those who wait to put: the items of the latter stay theirs. */
+/* Threads that wait to take, and threads that wait to put. The latter keep their items. */
 static void close_wakes_all(void) {
-    struct queue empty, full;
-    struct user takers[THREADS], putters[THREADS];
-    queue_init(&empty, ROOM);
+    struct queue empty;
+    struct queue full;
+    struct user takers[THREADS];
+    struct user putters[THREADS];
+    queue_init(&empty, CAPACITY);
     queue_init(&full, 1);
     queue_put(&full, 7);
     for (int i = 0; i < THREADS; i++) {
@@ -171,30 +179,35 @@ static void close_wakes_all(void) {
     queue_destroy(&full);
 }
 
+/* Its items say who has put them: item % THREADS. */
 static void *put_many(void *user) {
     struct user *u = user;
-    for (int i = 1; i <= ITEMS; i++)
+    for (int i = 1; i <= ITEMS; i++) {
         if (queue_put(u->q, i * THREADS + u->item) < 0)
-            u->disorder++;
+            u->errors++;
+    }
     return NULL;
 }
 
 static void *take_all(void *user) {
     struct user *u = user;
-    for (int item; (item = queue_take(u->q)) >= 0;) {
-        int *seen = u->seen[item % THREADS];
-        u->disorder += item <= seen[1];
-        seen[0]++;
-        seen[1] = item;
+    int item;
+    while ((item = queue_take(u->q)) >= 0) {
+        int putter = item % THREADS;
+        if (item <= u->last_from[putter])
+            u->errors++;
+        u->taken_from[putter]++;
+        u->last_from[putter] = item;
     }
     return NULL;
 }
 
-/* All at once: no item is lost or doubled, and those of one putter keep their order. */
+/* All at once: no item is lost or taken twice, and those of one putter keep their order. */
 static void nothing_lost_and_nothing_twice(void) {
     struct queue q;
-    struct user takers[THREADS], putters[THREADS];
-    queue_init(&q, ROOM);
+    struct user takers[THREADS];
+    struct user putters[THREADS];
+    queue_init(&q, CAPACITY);
     for (int i = 0; i < THREADS; i++) {
         start(&takers[i], &q, take_all, 0);
         start(&putters[i], &q, put_many, i);
@@ -204,19 +217,19 @@ static void nothing_lost_and_nothing_twice(void) {
     queue_close(&q);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(takers[i].thread, NULL);
-        CU_ASSERT_EQUAL(takers[i].disorder, 0);
-        CU_ASSERT_EQUAL(putters[i].disorder, 0);
+        CU_ASSERT_EQUAL(takers[i].errors, 0);
+        CU_ASSERT_EQUAL(putters[i].errors, 0);
     }
     for (int putter = 0; putter < THREADS; putter++) {
         int sum = 0;
         for (int i = 0; i < THREADS; i++)
-            sum += takers[i].seen[putter][0];
+            sum += takers[i].taken_from[putter];
         CU_ASSERT_EQUAL(sum, ITEMS);
     }
     queue_destroy(&q);
 }
 
-/* So that a calloc that fails can be tested under the sanitizers, too. */
+/* A calloc that fails can then be tested with the sanitizers, too. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";
@@ -234,16 +247,16 @@ int main(void) {
         CU_TEST_INFO_NULL,
     };
     static CU_TestInfo threads[] = {
-        {"take waits while it is empty", take_waits_while_empty},
-        {"put waits while it is full", put_waits_while_full},
-        {"each put wakes one that waits", every_waiter_gets_one},
+        {"take waits while the queue is empty", take_waits_while_empty},
+        {"put waits while the queue is full", put_waits_while_full},
+        {"each put wakes a thread that waits", every_waiter_gets_one},
         {"queue_close wakes all", close_wakes_all},
         {"nothing is lost, doubled or out of order", nothing_lost_and_nothing_twice},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
-        {"queue.h, one thread", NULL, NULL, NULL, NULL, alone},
-        {"queue.h, several threads", NULL, NULL, NULL, NULL, threads},
+        {"queue, one thread", NULL, NULL, NULL, NULL, alone},
+        {"queue, several threads", NULL, NULL, NULL, NULL, threads},
         CU_SUITE_INFO_NULL,
     };
     alarm(SECONDS);

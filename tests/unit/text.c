@@ -1,10 +1,12 @@
-/* Unit tests of 07's text.h. What is read stands in a block of just its size, and what is written
- * in one of just the room that is promised: AddressSanitizer sees one byte too many. */
-#include "../../07-chat/text.h"
+/* Unit tests of 07's text.h and name.h. What is read stands in a block of just its size, and what
+ * is written in one of just the room that is promised: AddressSanitizer sees one byte too many. */
+/* parts: 07-chat/name.c */
+#include "../../util.h"
+#include "../../07-chat/name.h"
+#include "../../07-chat/text.c" /* with its table of control characters */
 #include <CUnit/Basic.h>
 
-#define COUNT(table) (sizeof(table) / sizeof *(table))
-#define FFFD         "\xEF\xBF\xBD"
+#define FFFD "\xEF\xBF\xBD"
 
 /* Says which row of a table it was: CUnit shows only the line of code. */
 static void check(int good, const char *row) {
@@ -17,7 +19,7 @@ static void check(int good, const char *row) {
 static int becomes(const char *text, size_t size, const char *want) {
     char *block = malloc(size ? size : 1), *clean = malloc(3 * size + 1);
     memcpy(block, text, size);
-    size_t n = clean_text(block, size, clean);
+    size_t n = text_clean(block, size, clean);
     int good = n == strlen(want) && memcmp(clean, want, n + 1) == 0;
     free(block);
     free(clean);
@@ -108,8 +110,8 @@ static void every_character(void) {
             text[i] = (char)(0x80 | (c >> 6 * (n - 1 - i) & 0x3F));
         text[0] = (char)(n == 1 ? c : (0xF00u >> n & 0xFFu) | c >> 6 * (n - 1));
         uint32_t read, surrogate = c >= 0xD800 && c <= 0xDFFF;
-        size_t length = next_character(text, n, &read);
-        size_t size = clean_text(text, n, clean);
+        size_t length = text_next_character(text, n, &read);
+        size_t size = text_clean(text, n, clean);
         int stays = size == n && memcmp(text, clean, n) == 0;
         int bad = c < ' ' || (c >= 0x7F && c <= 0x9F) || (c >= 0x2028 && c <= 0x202E) ||
                   (c >= 0x2066 && c <= 0x2069) || surrogate;
@@ -121,10 +123,17 @@ static void every_character(void) {
     CU_PASS("all of them");
 }
 
+#define BEGIN "does not begin with a letter or a digit"
+#define OTHER "has a character that is not a letter, a digit or one of - _ . '"
+
 static const char *const good_names[] = {
-    "ann",     "a",     "Ann_2", "张三", "ñandú",
-    "a*+-/(b", "'",     "\"x\"", "<b>",  "12345678901234567890123456789012",
-    "👩",       "a.b@c",
+    "ann", "a", "7", "Ann_2", "a-b.c", "O'Neil", "12345678901234567890123456789012",
+};
+static const char *const good_letters[] = {
+    "张三",  "ñandú",
+    "Ωmega", "Зоя",
+    "שלום",  "中村さん",
+    "한글",  "\xE0\xA4\xA8\xE0\xA4\xBE", /* U+0928, and the vowel sign U+093E on it */
 };
 static const struct {
     const char *name, *why;
@@ -132,65 +141,120 @@ static const struct {
     {"", "empty"},
     {"123456789012345678901234567890123", "more than 32 bytes"},
     {"一二三四五六七八九十一", "more than 32 bytes"}, /* 33 bytes, 11 characters */
-    {"*", "begins with one of * + - / ("},
-    {"+welcome", "begins with one of * + - / ("},
-    {"-no", "begins with one of * + - / ("},
-    {"/who", "begins with one of * + - / ("},
-    {"(earlier)", "begins with one of * + - / ("},
-    {"ann:", "has a colon or a comma"},
-    {"a,b", "has a colon or a comma"},
-    {"ann bob", "has a space, or a character that cannot be seen"},
-    {" ann", "has a space, or a character that cannot be seen"},
-    {"ann\xC2\xA0", "has a space, or a character that cannot be seen"},
-    {"ann\xE2\x80\x8B", "has a space, or a character that cannot be seen"},     /* U+200B */
-    {"\xE3\x80\x80", "has a space, or a character that cannot be seen"},        /* U+3000 */
-    {"ann\xEF\xBB\xBF", "has a space, or a character that cannot be seen"},     /* U+FEFF */
-    {"ann\xEF\xB8\x8F", "has a space, or a character that cannot be seen"},     /* U+FE0F */
-    {"ann\xF0\x9B\xB2\xA0", "has a space, or a character that cannot be seen"}, /* U+1BCA0 */
-    {"ann\xF0\x9D\x85\xBA", "has a space, or a character that cannot be seen"}, /* U+1D17A */
+    {"*", BEGIN},
+    {"+welcome", BEGIN},
+    {"-no", BEGIN},
+    {"/who", BEGIN},
+    {"(earlier)", BEGIN},
+    {"_ann", BEGIN},
+    {"'", BEGIN},
+    {"👩", BEGIN},
+    {" ann", BEGIN},
+    {"\xCC\x81", BEGIN}, /* U+0301, an accent without a letter */
+    {"\xCD\x85"
+     "ann",
+     BEGIN}, /* U+0345, a mark that counts as a letter */
+    {"\xE2\x82\xAC"
+     "5",
+     BEGIN},                     /* U+20AC */
+    {"\xE3\x80\x80", BEGIN},     /* U+3000, a space */
+    {"\xE3\x85\xA4", BEGIN},     /* U+3164, a letter that cannot be seen */
+    {"\xEF\xBE\xA0", BEGIN},     /* U+FFA0 */
+    {"\xE1\x85\x9F", BEGIN},     /* U+115F */
+    {"\xE1\x85\xA0", BEGIN},     /* U+1160 */
+    {"\xEE\x80\x80", BEGIN},     /* U+E000, private use */
+    {"\xF3\xB0\x80\x80", BEGIN}, /* U+F0000, private use */
+    {"\xCD\xB8", BEGIN},         /* U+0378, unassigned */
+    {"\xEF\xBF\xBE", BEGIN},     /* U+FFFE, not a character */
+    {"\xF4\x8F\xBF\xBF", BEGIN}, /* U+10FFFF, not a character */
     {"\xE2\x80\xAE"
      "nna",
-     "has a space, or a character that cannot be seen"}, /* U+202E */
+     BEGIN}, /* U+202E */
     {"\xE2\x81\xA6"
      "ann",
-     "has a space, or a character that cannot be seen"}, /* U+2066 */
-    {"ann\x1B", "has a control character, or is not UTF-8"},
-    {"ann\xC2\x9B", "has a control character, or is not UTF-8"},
-    {"ann\xFF", "has a control character, or is not UTF-8"},
-    {"ann\xE4\xB8", "has a control character, or is not UTF-8"},
-    {"ann" FFFD, "has a control character, or is not UTF-8"}, /* it may have been anything */
+     BEGIN}, /* U+2066 */
+    {"ann:", OTHER},
+    {"a,b", OTHER},
+    {"a@b", OTHER},
+    {"a*+-/(b", OTHER},
+    {"ann bob", OTHER},
+    {"ann\xCC\x81", OTHER},         /* U+0301: an accent of its own */
+    {"ann\xC2\xA0", OTHER},         /* U+00A0 */
+    {"ann\xC2\xAD", OTHER},         /* U+00AD */
+    {"ann\xE2\x80\x8B", OTHER},     /* U+200B */
+    {"ann\xE2\x80\x8D", OTHER},     /* U+200D */
+    {"ann\xE1\x85\xA0", OTHER},     /* U+1160 */
+    {"ann\xEF\xBB\xBF", OTHER},     /* U+FEFF */
+    {"ann\xEF\xB8\x8F", OTHER},     /* U+FE0F */
+    {"ann\xF3\xA0\x84\x80", OTHER}, /* U+E0100 */
+    {"ann\xF0\x9B\xB2\xA0", OTHER}, /* U+1BCA0 */
+    {"ann\xF0\x9D\x85\xBA", OTHER}, /* U+1D17A */
+    {"ann\xEE\x80\x80", OTHER},     /* U+E000 */
+    {"ann\x1B", OTHER},
+    {"ann\x7F", OTHER},
+    {"ann\xC2\x9B", OTHER},
+    {"ann\xFF", OTHER},
+    {"ann\xE4\xB8", OTHER},
+    {"ann" FFFD, OTHER}, /* it may have been anything */
 };
 
-static void names(void) {
+static void check_names(int utf8) {
     for (size_t i = 0; i < COUNT(good_names); i++)
         check(name_problem(good_names[i]) == NULL, good_names[i]);
+    for (size_t i = 0; i < COUNT(good_letters); i++)
+        check(!utf8 == (name_problem(good_letters[i]) != NULL), good_letters[i]);
     for (size_t i = 0; i < COUNT(bad_names); i++) {
         const char *why = name_problem(bad_names[i].name);
         check(why && strcmp(why, bad_names[i].why) == 0, bad_names[i].name);
     }
 }
 
-/* is_in stops at the first range that could hold it: that takes order. */
-static void sorted_tables(void) {
+static void names(void) {
+    text_set_locale();
+    check_names(1);
+}
+
+/* Without a UTF-8 locale, the C locale stays (setlocale(3)); musl knows letters there, too. */
+static void names_without_a_locale(void) {
+#ifdef __GLIBC__
+    setlocale(LC_CTYPE, "C");
+    check_names(0);
+#endif
+    text_set_locale();
+    check_names(1);
+}
+
+/* Whatever the name is: what may stand before or after it in a line can be told from it. */
+static void first_characters(void) {
+    text_set_locale();
+    for (int c = 1; c < 0x80; c++) {
+        char name[] = {(char)c, '\0'};
+        int good = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        CU_ASSERT_EQUAL(name_problem(name) == NULL, good);
+    }
+}
+
+/* is_control stops at the first range that could hold it: that takes order. */
+static void sorted_table(void) {
     for (size_t i = 1; i < COUNT(controls); i++)
         CU_ASSERT(controls[i - 1].last < controls[i].first);
-    for (size_t i = 1; i < COUNT(blanks); i++)
-        CU_ASSERT(blanks[i - 1].last < blanks[i].first);
-    CU_ASSERT_FALSE(IS_IN(controls, 0x110000u));
+    CU_ASSERT_FALSE(is_control(0x110000));
 }
 
 int main(void) {
     static CU_TestInfo tests[] = {
-        {"clean_text: valid text stays", valid_text},
-        {"clean_text: control characters", control_characters},
-        {"clean_text: what is not UTF-8", invalid_text},
-        {"next_character, clean_text: every code point", every_character},
+        {"text_clean: valid text stays", valid_text},
+        {"text_clean: control characters", control_characters},
+        {"text_clean: what is not UTF-8", invalid_text},
+        {"text_next_character, text_clean: every code point", every_character},
         {"name_problem: names, and what cannot be one", names},
-        {"the tables are sorted", sorted_tables},
+        {"name_problem: where there is no UTF-8 locale", names_without_a_locale},
+        {"name_problem: the first character", first_characters},
+        {"the table of control characters is sorted", sorted_table},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
-        {"text.h", NULL, NULL, NULL, NULL, tests},
+        {"text.h, name.h", NULL, NULL, NULL, NULL, tests},
         CU_SUITE_INFO_NULL,
     };
     CU_initialize_registry();
