@@ -7,14 +7,14 @@ teardown() {
   common_teardown
 }
 
-# differ SAID TRUE: what bob heard when ann pretended, and when it was so.
+# differ SAID TRUE: what bob heard when ann pretended, and when it was true.
 differ() {
   [[ $1 != "$2" ]] || complain "bob cannot tell ann's words from a notice of the server: $1"
 }
 
-# docs/07-chat.md: nobody can write a line that looks like the server's. How a server words its
-# notices is its own business. So ann pretends, then it is so, and bob must hear two lines.
-@test "who says that he has another name now is heard in another way than who has one" {
+# docs/07-chat.md: no member can write a line that looks like the server's. How a server words its
+# notices is its own choice. So ann pretends, then it is true, and bob must hear different lines.
+@test "a member that says that it has a new name is not heard like one that has it" {
   start_server
   join bob ann
   says ann '/me is now known as eve'
@@ -25,7 +25,7 @@ differ() {
   differ "$said" "$HEARD"
 }
 
-@test "who says that he has left is heard in another way than who has left" {
+@test "a member that says that it has left is not heard like one that has left" {
   start_server
   join bob ann
   says ann '/me left'

@@ -4,6 +4,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 ROOM = 3000
 
@@ -39,16 +40,19 @@ class Way:
 
 
 def relay(client, server):
-    client.setblocking(False)
-    server.setblocking(False)
+    for each in client, server:
+        each.setblocking(False)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     up, down = Way(client, server), Way(server, client)
     while not (up.closed and down.closed):
         poll = select.poll()
         for each, out, back in (client, up, down), (server, down, up):
             events = (out.reads() and select.POLLIN) | (back.writes() and select.POLLOUT or 0)
-            if events or not back.closed:
+            if events or not (out.ended and back.closed):
                 poll.register(each, events)
         news = {fd: event for fd, event in poll.poll()}
+        if not any(event & (select.POLLIN | select.POLLOUT) for event in news.values()):
+            time.sleep(0.02)  # a hang-up that has to wait for its turn is reported at once, again
         readable = {each: news.get(each.fileno(), 0) & select.POLLIN for each in (client, server)}
         writable = {each: news.get(each.fileno(), 0) & select.POLLOUT for each in (client, server)}
         up.step(readable, writable)

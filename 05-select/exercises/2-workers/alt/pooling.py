@@ -14,22 +14,22 @@ def option(name, default):
 class Client:
     def __init__(self, sock):
         sock.setblocking(False)
-        self.sock, self.begun, self.owed = sock, b"", b""
+        self.sock, self.partial, self.pending = sock, b"", b""
 
     def fileno(self):
         return self.sock.fileno()
 
     def handle(self):
-        """One recv and one send. Returns whether the client is still there."""
+        """One recv and one send. Returns whether the client is still connected."""
         try:
-            if not self.owed:
+            if not self.pending:
                 data = self.sock.recv(65536)
-                *lines, self.begun = (self.begun + data).split(b"\n")
-                self.owed = b"".join(b"+" + line + b"\n" for line in lines)
+                *lines, self.partial = (self.partial + data).split(b"\n")
+                self.pending = b"".join(b"+" + line + b"\n" for line in lines)
                 if not data:
                     return False
-            if self.owed:
-                self.owed = self.owed[self.sock.send(self.owed) :]
+            if self.pending:
+                self.pending = self.pending[self.sock.send(self.pending) :]
         except BlockingIOError:
             pass
         except ConnectionError:
@@ -51,8 +51,8 @@ def work(client):
 
 with ThreadPoolExecutor(option("-w", 4)) as pool:
     while True:
-        readers = [client for client in watched if not client.owed]
-        writers = [client for client in watched if client.owed]
+        readers = [client for client in watched if not client.pending]
+        writers = [client for client in watched if client.pending]
         readable, writable, _ = select.select([server, woken, *readers], writers, [])
         for ready in {*readable, *writable} - {server, woken}:
             watched.remove(ready)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""6-1 as asyncio has it: a coroutine for each client, and run_in_executor for what waits."""
+"""6-1 with asyncio: a coroutine for each client, and run_in_executor for work that waits."""
 import asyncio
 import re
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""6-2 in the language that has coroutines."""
+"""6-2 in a language that has coroutines."""
 import asyncio
 import re
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The line service, slow: a thread for each client, and a pause before each byte it sends."""
+"""A slow line service: a thread for each client, and a pause before each byte that it sends."""
 import socketserver
 import sys
 import time

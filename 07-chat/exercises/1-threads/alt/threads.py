@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A chat room with two threads for each client: one hears it, one sends what it is owed."""
+"""A chat room with two threads for each client: one reads, one sends what is pending."""
 import os
 import signal
 import socket
@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 
-LIMIT = 256 * 1024  # bytes owed to one member
-lock = threading.Lock()  # for all that is shared; nobody waits for a client while he holds it
+LIMIT = 256 * 1024  # bytes pending for one member
+lock = threading.Lock()  # guards all shared data; never held while waiting for a client
 members = {}  # the name in lower case: the Member
 
 
@@ -19,7 +19,7 @@ def start(target, *args):
         try:
             thread.start()
             return thread
-        except RuntimeError:  # no more threads: others will end
+        except RuntimeError:  # no more threads: retry when others may have ended
             time.sleep(0.1)
 
 
@@ -46,11 +46,11 @@ class Member(socketserver.StreamRequestHandler):
 
     def cut(self):
         try:
-            self.connection.shutdown(socket.SHUT_RDWR)  # wakes whoever waits for it
+            self.connection.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
         except OSError:
-            pass  # the client was faster
+            pass  # the client has closed already
 
-    # With the lock, from here to enter.
+    # Call the methods from here to enter with the lock held.
 
     def tell(self, line):
         self.owed += line.encode() + b"\n"

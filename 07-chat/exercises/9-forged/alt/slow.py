@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A room that is slow, a pause before each byte, and says of everybody who left how that was."""
+"""A slow room: it pauses before each byte, and says of each member that left how it left."""
 import asyncio
 import sys
 
@@ -20,7 +20,7 @@ def talk(name, text):
 
 def enter(queue, old, name):
     if not name.isalnum() or name.lower() in [other.lower() for other in inside if other != old]:
-        queue.put_nowait("-name: taken, or not of letters and digits")
+        queue.put_nowait("-name: taken, or not made of letters and digits")
         return old
     say("* %s is now known as %s" % (old, name) if old else "* %s joined" % name)
     inside.pop(old, None)
