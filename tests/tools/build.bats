@@ -786,6 +786,39 @@ END
   [[ ${output##*=== coverage} == *$'\nnot ok 7 a test\n# why\n'*'0 passed, 3 failed'* ]]
 }
 
+@test ".ci/run: a test that fails once and then passes three times is named as unsteady" {
+  copy_tree
+  mkdir "$BIN"
+  # TIMES: how often the two tests of the doctor fail, if they are run as FILTER says.
+  script make <<'END'
+case $* in
+*test) printf '2 passed, 0 failed, 1 skipped\n' ;;
+doctor)
+  echo "${FILTER-}" >>filters
+  if [ "$(wc -l <filters)" -le "$TIMES" ]; then
+    printf 'not ok 3 one (of two)\nnot ok 4 a|b\n%s passed, 2 failed, 0 skipped\n' 5
+    exit 1
+  fi
+  printf '2 passed, 0 failed, 0 skipped\n'
+  ;;
+esac
+END
+  script bats <<<true
+  printf '#!/bin/sh\nexit 75\n' >tests/bin/fresh
+  chmod +x tests/bin/fresh
+  PATH=$BIN:$PATH TIMES=1 run -0 timeout 60 .ci/run
+  assert_equal "$(last_line)" '13 passed, 0 failed, 3 skipped'
+  assert_line 'unsteady, each failed once and then passed three times:'
+  assert_line '  the doctor: one (of two)'
+  assert_line '  the doctor: a|b'
+  assert_equal "$(<filters)" "$(printf '\n%s\n%s\n%s' \
+    '^(one \(of two\)|a\|b)$' '^(one \(of two\)|a\|b)$' '^(one \(of two\)|a\|b)$')"
+  rm filters
+  PATH=$BIN:$PATH TIMES=2 run -1 timeout 60 .ci/run
+  assert_equal "$(last_line)" '11 passed, 2 failed, 3 skipped'
+  refute_line --partial 'unsteady'
+}
+
 @test "lint: a syntax error in YAML or JSON is a finding" {
   need yamllint python3
   echo '{"name": "kit"}' >"$T/good.json"
