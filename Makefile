@@ -60,7 +60,7 @@ help: ## this list
 	  printf "  %-22s  %s\n", t, $$2 } \
 	  /^all:/ { print "  make NN                 build one chapter, as in make 03"; \
 	  print "  make NN-name            the same, as in make 03-long-conn" }' \
-	  Makefile tests/bench/bench.mk tests/exercises/exercises.mk
+	  Makefile tests/trace/trace.mk tests/bench/bench.mk tests/exercises/exercises.mk
 
 setup: ## install what is missing, with the system's package manager
 	@tests/bin/setup
@@ -211,4 +211,5 @@ $(SHIM): tests/shim/fault.c build/tool-flags
 	$(TOOL) -fPIC -shared $< -o $@ -ldl -pthread
 
 include tests/bench/bench.mk
+include tests/trace/trace.mk
 include tests/exercises/exercises.mk

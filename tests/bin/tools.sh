@@ -187,6 +187,9 @@ all_tools() {
         patch patch patch patch
     tool optional strace 'has strace' 'strace -V' 'tests and doc sessions with strace are skipped' \
         strace strace strace strace
+    tool optional tcpdump 'has tcpdump' 'tcpdump --version' \
+        'make trace shows no segments, and doc sessions with tcpdump are skipped' \
+        tcpdump tcpdump tcpdump tcpdump
     tool optional python3 'has python3' 'python3 --version' 'tests with Python peers are skipped' \
         python3 python3 python python3
     tool optional 'GNU parallel' gnu_parallel 'parallel --version' 'tests run one at a time' \
@@ -314,8 +317,6 @@ all_tools() {
         fiu-utils libfiu - -
     tool ci zzuf 'has zzuf' 'zzuf -V' 'tests with fuzzed input are skipped' \
         zzuf zzuf - -
-    tool ci tcpdump 'has tcpdump' 'tcpdump --version' 'doc sessions with tcpdump are skipped' \
-        tcpdump tcpdump tcpdump tcpdump
     tool ci tshark 'has tshark' 'tshark --version' 'doc sessions with tshark are skipped' \
         tshark wireshark-cli wireshark-cli tshark
     tool ci wrk 'has wrk' 'wrk --version' 'a test of exercise 6-3 is skipped' \

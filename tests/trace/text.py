@@ -1,0 +1,104 @@
+"""A Trace as text: the words for its events, and the form that a test compares."""
+import unicodedata
+
+from events import RECEIVERS, SENDERS
+
+
+def width(text):
+    """How many columns of a terminal it takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text, columns):
+    """The text, or its beginning and an ellipsis."""
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def quote(data, columns=60):
+    """The bytes as a string of C, or how many they are where they are no text."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or any(c < " " and c not in "\n\t\r" for c in text):
+        return f"{len(data)} bytes" if len(data) != 1 else "1 byte"
+    for char, name in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
+        text = text.replace(char, name)
+    return '"' + shorten(text, columns) + '"'
+
+
+def call_text(call, columns=60):
+    """What the program asked for: send(4, "hello")."""
+    words = [] if call.fd is None or call.name == "epoll_wait" else [str(call.fd)]
+    if call.name in ("poll", "select"):
+        words = []
+    if call.name in SENDERS and call.data is not None:
+        words.append(quote(call.data, columns))
+    if call.name in ("bind", "shutdown", "setsockopt") and call.detail:
+        words.append(call.detail)
+    return f"{call.name}({', '.join(words)})"
+
+
+def result_text(call, columns=60):
+    """What it got: = 5, or "" where success says nothing more."""
+    if call.end is None:
+        return ""
+    if call.error:
+        return call.error
+    if call.name in RECEIVERS:
+        if call.result == 0:
+            return "= 0, end of file" if call.protocol == "TCP" else "= 0"
+        data = call.data or b""
+        return f"= {call.result} {quote(data, columns)}" if data else f"= {call.result}"
+    if call.result == 0 and call.name not in ("poll", "select", "epoll_wait"):
+        return ""
+    return f"= {call.result}"
+
+
+def mark_text(mark, columns=60):
+    """What a row of a picture says of a call."""
+    if mark.kind == "return":
+        return f"{mark.call.name} {result_text(mark.call, columns) or 'returns'}"
+    if mark.kind == "start":
+        return call_text(mark.call, columns)
+    return f"{call_text(mark.call, columns)} {result_text(mark.call, columns)}".strip()
+
+
+def segment_text(segment, columns=60):
+    """What a segment carries: SYN ACK, "hello". ACK is said only where there is nothing else, and
+    beside SYN; PSH never."""
+    if segment.records:
+        return ", ".join(segment.records)
+    flags = [f for f in segment.flags.split() if f != "PSH"]
+    if segment.data or "FIN" in flags or "RST" in flags:
+        flags = [f for f in flags if f != "ACK"]
+    words = [" ".join(flags)] if flags else []
+    if segment.data or not segment.flags:
+        words.append(quote(segment.data, columns))
+    return " ".join(words)
+
+
+def compared(trace):
+    """The text form: of each program its calls, and of each direction what was sent. Times, ports
+    and pure ACKs are left out, as they differ from run to run."""
+    lines = [trace.title, ""]
+    for lane in trace.clients + trace.servers:
+        lines.append(lane)
+        for event in trace.events:
+            if getattr(event, "lane", None) == lane:
+                result = result_text(event) if event.end is not None else "(waits)"
+                lines.append(f"  {call_text(event)} {result}".rstrip())
+        lines.append("")
+    directions = {}
+    for event in trace.events:
+        if getattr(event, "flags", None) is not None and not event.is_ack:
+            directions.setdefault(event.lanes, []).append(segment_text(event))
+    for sender, receiver in sorted(directions):
+        lines.append(f"{sender} -> {receiver}")
+        lines += [f"  {text}" for text in directions[sender, receiver]]
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
