@@ -47,7 +47,7 @@ BATS     := $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/*.bats))
 BATS     := $(filter-out $(if $(SAN),$(PLAIN)),$(BATS))
 
 .PHONY: all help setup doctor tour test test-tools fresh soak fuzz lint format coverage clean certs
-.PHONY: steps $(CHAPTERS:%=%/steps) helpers tools stress-tests FORCE
+.PHONY: book book-pdf steps $(CHAPTERS:%=%/steps) helpers tools stress-tests FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -125,6 +125,13 @@ diff-%: ## what is new in this chapter against the one that its header names
 
 lint: ## the rules of scripts, code and copies (shellcheck, clang-query, pmccabe …)
 	@tests/bin/lint
+
+book: ## the docs beside the code, in a browser: build/book/index.html (needs no server)
+	@docs/book/build.py build/book
+
+book-pdf: ## the same as one PDF: build/book.pdf (needs chromium)
+	@mkdir -p build
+	@docs/book/print.sh build/book.pdf
 
 format: ## lay the C sources out as .clang-format says
 	clang-format -i util.h [0-9][0-9]-*/*.[ch] [0-9][0-9]-*/steps/*.c tests/*/*.c

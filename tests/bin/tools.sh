@@ -50,6 +50,12 @@ bats_lib() {
     done | grep -m 1 .
 }
 
+# python_has MODULE: the system's packages belong to the system's Python, which another one may
+# hide: docs/book/build.py looks there, too.
+python_has() {
+    python3 -c "import $1" || /usr/bin/python3 -c "import $1"
+}
+
 # builds COMPILER [FLAG...]: it compiles and links a program. COMPILER may have several words, as
 # above.
 # shellcheck disable=SC2086
@@ -192,6 +198,12 @@ all_tools() {
         tcpdump tcpdump tcpdump tcpdump
     tool optional python3 'has python3' 'python3 --version' 'tests with Python peers are skipped' \
         python3 python3 python python3
+    tool optional markdown-it 'python_has markdown_it' - 'make book fails' \
+        python3-markdown-it python3-markdown-it-py python-markdown-it-py py3-markdown-it-py
+    tool optional pygments 'python_has pygments' - 'make book fails' \
+        python3-pygments python3-pygments python-pygments py3-pygments
+    tool optional jinja2 'python_has jinja2' - 'make book fails' \
+        python3-jinja2 python3-jinja2 python-jinja py3-jinja2
     tool optional 'GNU parallel' gnu_parallel 'parallel --version' 'tests run one at a time' \
         parallel parallel parallel parallel
     tool optional gnuplot 'has gnuplot' 'gnuplot --version' 'benchmarks draw no pictures' \
@@ -291,6 +303,18 @@ all_tools() {
     tool ci mmdebstrap 'has mmdebstrap' 'mmdebstrap --version' \
         'make fresh needs debootstrap, and root' \
         mmdebstrap mmdebstrap - -
+    tool ci chromium 'has chromium || has chromium-browser || has google-chrome' \
+        'chromium --version || chromium-browser --version' \
+        'make book-pdf fails, and the tests of the book are skipped' \
+        chromium chromium chromium chromium
+    tool ci chromedriver 'has chromedriver' 'chromedriver --version' \
+        'the tests of the book are skipped' \
+        chromium-driver chromedriver chromium chromium-chromedriver
+    tool ci selenium 'python_has selenium' - 'the tests of the book are skipped' \
+        python3-selenium python3-selenium python-selenium -
+    tool ci npm 'has npm' 'npm --version' \
+        'a test of the book for readers with disabilities is skipped' \
+        npm nodejs-npm npm npm
     tool ci busybox 'busybox true' 'busybox --help' 'a test of the tools is skipped' \
         busybox busybox busybox busybox
     tool ci valgrind 'has valgrind' 'valgrind --version' 'tests with valgrind are skipped' \

@@ -1,0 +1,269 @@
+"""Markdown to HTML: the pages' prose, with its snippets, sessions, words and links joined to the
+rest of the book."""
+import os
+import re
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markupsafe import escape
+
+import kit
+
+SLUG_DROPS = re.compile(r"[^\w\- ]")
+
+
+def text_of(inline):
+    """An inline token's text, without its marks."""
+    return "".join(
+        " " if child.type == "softbreak" else child.content for child in inline.children or []
+    )
+
+
+def slug(text):
+    """The name that GitHub gives to a heading."""
+    return SLUG_DROPS.sub("", text.lower()).replace(" ", "-")
+
+
+def plain(text):
+    columns = max(len(line) for line in text.split("\n"))
+    return (
+        f'<pre class="text" style="--columns: {columns}"><code>{escape(text)}</code></pre>\n'
+    )
+
+
+def link_to(href, text, **attributes):
+    """A name of an attribute has _ for -, and may end with one: class_."""
+    more = "".join(
+        f' {name.strip("_").replace("_", "-")}="{escape(value)}"'
+        for name, value in attributes.items() if value
+    )
+    return f'<a href="{escape(href)}"{more}>{text}</a>'
+
+
+class Renderer(RendererHTML):
+    """env: {"page": Page, "book": Book}. A method has the name of the token that it renders."""
+
+    def heading_open(self, tokens, idx, options, env):
+        page, token = env["page"], tokens[idx]
+        text = text_of(tokens[idx + 1])
+        level = int(token.tag[1])
+        page.heading = text
+        if page.prefix:  # an exercise, among others on its page
+            anchor = page.prefix if level == 1 else f"{page.prefix}-{slug(text)}"
+            level += 1
+        else:
+            anchor = page.unique(slug(text))
+        token.tag = f"h{level}"
+        if level == 1:
+            page.title = text
+            return f'<h1 id="{escape(env["book"].identify(page, anchor))}">'
+        page.section(level, anchor, text)
+        return f'<{token.tag} id="{escape(env["book"].identify(page, anchor))}">'
+
+    def heading_close(self, tokens, idx, options, env):
+        page, book = env["page"], env["book"]
+        tag = tokens[idx - 2].tag
+        anchor = page.sections[-1][1] if tag != "h1" and page.sections else None
+        mark = ""
+        if anchor:
+            href = book.link(page, page, anchor)
+            mark = " " + link_to(href, "#", class_="anchor", aria_label=book.words["section_link"])
+        return f"{mark}</{tag}>\n"
+
+    # ---- links, words, pictures ----
+
+    def link_open(self, tokens, idx, options, env):
+        page, book = env["page"], env["book"]
+        href = tokens[idx].attrs["href"]
+        if re.match(r"[a-z]+:", href):
+            return f'<a href="{escape(href)}">'
+        target, anchor = book.resolve(page, href)
+        if target is book.glossary and anchor and page is not target:
+            page.meanings += 1
+            tokens[idx].meta["term"] = True
+            name = book.identify(page, f"term-{page.meanings}")
+            page.open_term = (anchor, name)
+            href = book.link(page, target, anchor)
+            return f'<span class="term"><a href="{escape(href)}" aria-describedby="{name}">'
+        return f'<a href="{escape(book.link(page, target, anchor))}"{page.aim(target)}>'
+
+    def link_close(self, tokens, idx, options, env):
+        page, book = env["page"], env["book"]
+        if not page.open_term:
+            return "</a>"
+        anchor, name = page.open_term
+        page.open_term = None
+        meaning = book.meanings.get(anchor)
+        if meaning is None:
+            raise kit.Failed(f"{page.source}: the glossary has no {anchor}")
+        return f'</a><span class="meaning" role="tooltip" id="{name}">{meaning}</span></span>'
+
+    def image(self, tokens, idx, options, env):
+        page, book = env["page"], env["book"]
+        token = tokens[idx]
+        src, size = book.picture(page, token.attrs["src"])
+        alt = escape(self.renderInlineAsText(token.children, options, env))
+        return f'<a class="picture" href="{src}"><img src="{src}" alt="{alt}"{size}></a>'
+
+    # ---- code ----
+
+    def code_inline(self, tokens, idx, options, env):
+        page, book = env["page"], env["book"]
+        content = tokens[idx].content
+        html = f"<code>{escape(content)}</code>"
+        depth = sum((t.type == "link_open") - (t.type == "link_close") for t in tokens[:idx])
+        if depth or not page.chapter:
+            return html
+        name = content.removesuffix("()")
+        found = book.definition(page, name)
+        if not found:
+            return html
+        first, last = found[0].definitions[name]
+        anchor = page.mention(name, found)
+        return link_to(
+            book.link_line(page, found[0], first), html, class_="name", target=page.target,
+            data_to=last, id=anchor and book.identify(page, anchor),
+        )
+
+    def fence(self, tokens, idx, options, env):
+        token = tokens[idx]
+        language, _, rest = token.info.strip().partition(" ")
+        where = f"{env['page'].source}:{(token.map or [0])[0] + 1}"
+        env["page"].text(token.content)
+        if language == "c":
+            return self.snippet(token, rest.strip(), where, env)
+        if language == "console":
+            return self.session(token, rest.split(), env)
+        if language in ("sh", "python", "make", "diff"):
+            code = "\n".join(kit.highlight(token.content.rstrip("\n"), language))
+            return (
+                f'<div class="block" data-copy="all"><pre class="{language}"><code>{code}'
+                "</code></pre></div>\n"
+            )
+        return plain(token.content)
+
+    def code_block(self, tokens, idx, options, env):
+        env["page"].text(tokens[idx].content)
+        return plain(tokens[idx].content)
+
+    def snippet(self, token, path, where, env):
+        page, book = env["page"], env["book"]
+        if not path:
+            raise kit.Failed(f"{where}: a C snippet must name its file: ```c DIR/FILE")
+        source = book.source(path, page.chapter)
+        lines = token.content.rstrip("\n").split("\n")
+        first = source.find(lines, page.last_line.get(path, 0))
+        if first is None:
+            raise kit.Failed(f"{where}: these lines are not in {path}")
+        last = first + len(lines) - 1
+        page.last_line[path] = last
+        page.current_file = source
+        page.snippets += 1
+        anchor = f"snippet-{page.snippets}"
+        source.explained.add(kit.SHOWN, first, last, (page, anchor, page.heading))
+        book.same_lines(page, source, lines, anchor)
+        page.step_anchors.setdefault(path, (anchor, page.heading))
+        words = book.words["lines" if last > first else "line"].format(
+            file=source.name, first=first, last=last)
+        caption = link_to(
+            book.link_line(page, source, first), escape(words), target=page.target, data_to=last)
+        code = "\n".join(source.html[first - 1 : last])
+        return (
+            f'<figure class="snippet" id="{book.identify(page, anchor)}"><figcaption>{caption}'
+            f'</figcaption><pre class="c"><code>{code}</code></pre></figure>\n'
+        )
+
+    def session(self, token, words, env):
+        book = env["book"]
+        needs = [w[6:] for w in words if w.startswith("needs=")]
+        needs = [n for n in ",".join(needs).split(",") if n and n != "above"]
+        directory = next((w for w in words if "=" not in w), None)
+        caption = book.words["terminal"]
+        if directory:
+            caption = book.words["terminal_in"].format(directory=directory)
+        if needs:
+            caption += book.words["needs"].format(tools=", ".join(needs))
+        out = []
+        command = False
+        for line in token.content.rstrip("\n").split("\n"):
+            command = line.startswith("$ ") or command and line.startswith("> ")
+            if command:
+                out.append(f'<span class="prompt">{escape(line[:2])}</span>'
+                           f'<span class="command">{escape(line[2:])}</span>')
+            else:
+                out.append(f'<span class="output">{escape(line)}</span>' if line else "")
+        code = "\n".join(out)
+        return (
+            f'<figure class="block session" data-copy="commands"><figcaption>{escape(caption)}'
+            f'</figcaption><pre class="console"><code>{code}</code></pre></figure>\n'
+        )
+
+    # ---- tables: their cells know their columns, for narrow screens ----
+
+    def table_open(self, tokens, idx, options, env):
+        heads, rows = [], []
+        for at in range(idx, len(tokens)):
+            kind = tokens[at].type
+            if kind == "table_close":
+                break
+            if kind == "th_open":
+                heads.append(text_of(tokens[at + 1]))
+            elif kind == "tr_open":
+                rows.append([])
+            elif kind == "td_open":
+                column = len(rows[-1])
+                cell = text_of(tokens[at + 1])
+                rows[-1].append(cell)
+                if heads[column].strip():
+                    tokens[at].attrs["data-label"] = heads[column]
+                if heads[0] == "step" and column and cell not in ("✓", "–"):
+                    tokens[at].attrs["class"] = "fault"
+            elif kind == "inline":
+                env["page"].text(text_of(tokens[at]))
+        if heads[0] == "step":
+            env["page"].matrix = (heads, rows[1:])
+        many = ' class="matrix"' if len(heads) > 6 else ""
+        return f'<div class="table"><table{many}>\n'
+
+    def table_close(self, tokens, idx, options, env):
+        return "</table></div>\n"
+
+    def th_open(self, tokens, idx, options, env):
+        # A head without words is a cell: nothing stands there to be read out.
+        if not text_of(tokens[idx + 1]).strip():
+            tokens[idx].tag = tokens[idx + 2].tag = "td"
+        else:
+            tokens[idx].attrs["scope"] = "col"
+        return self.renderToken(tokens, idx, options, env)
+
+    def paragraph_open(self, tokens, idx, options, env):
+        if tokens[idx + 1].type == "inline":
+            env["page"].text(text_of(tokens[idx + 1]))
+        return self.renderToken(tokens, idx, options, env)
+
+
+PARSER = MarkdownIt("commonmark", renderer_cls=Renderer).enable("table")
+
+
+def render(text, page, book):
+    return PARSER.render(text, {"page": page, "book": book})
+
+
+def glossary_meanings(path):
+    """Anchor: what the word means, without the references to pages."""
+    meanings = {}
+    anchor = None
+    tokens = PARSER.parse(kit.read(path))
+    for at, token in enumerate(tokens):
+        if token.type == "heading_open":
+            anchor = slug(text_of(tokens[at + 1]))
+        elif token.type == "paragraph_open" and anchor and anchor not in meanings:
+            text = text_of(tokens[at + 1])
+            sentences = re.split(r"(?<=[.:]) (?=[A-Z])", text)
+            kept = [s for s in sentences if not s.startswith("See ")]
+            meanings[anchor] = str(escape(" ".join(kept or sentences)))
+    return meanings
+
+
+def relative(url, start):
+    return os.path.relpath(url, os.path.dirname(start) or ".")
