@@ -192,10 +192,10 @@ members() {
     grep -Fzls "DOC_BLOCK=$tmp/" /proc/[0-9]*/environ | tr -dc '0-9\n'
 }
 
-# TERM to all, KILL after 3 s, at 25 ms a round; 1 when even that did not end them.
+# TERM to all, KILL after 3 s (times PATIENCE), at 25 ms a round; 1 when even that did not end them.
 end_all() {
-    local pids tries
-    for ((tries = 0; tries < 200; tries++)); do
+    local pids tries polite=$((120 * ${PATIENCE:-1}))
+    for ((tries = 0; tries < polite + 80; tries++)); do
         pids=$(members)
         [[ -n $pids ]] || return 0
         # This script has no such mark. If it is listed, the search is wrong: end nothing.
@@ -204,10 +204,11 @@ end_all() {
             return 1
         fi
         # shellcheck disable=SC2086  # several ids
-        case $tries in
-            0) kill -TERM $pids ;;
-            1[2-9]?) kill -KILL $pids ;;
-        esac 2>/dev/null
+        if ((tries == 0)); then
+            kill -TERM $pids
+        elif ((tries >= polite)); then
+            kill -KILL $pids
+        fi 2>/dev/null
         sleep 0.02
     done
     echo "$doc: these processes cannot be ended: ${pids//$'\n'/ }"
