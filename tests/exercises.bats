@@ -243,6 +243,11 @@ verify() {
   verify 5-7
 }
 
+# bats test_tags=5-8
+@test "5-8: No gap for a signal" {
+  verify 5-8
+}
+
 # ---- chapter 06 ----
 
 # bats test_tags=6-1

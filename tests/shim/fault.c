@@ -9,6 +9,9 @@
  *                    given. call:ERRNO:@K fails the Kth call only. ERRNO is a name or a number. A
  *                    call may be named more than once. send:EPIPE raises no SIGPIPE.
  * FAULT_DELAY=call:MICROSECONDS,...        Sleeps before every such call.
+ * FAULT_SIGNAL=call:SIGNAL:@K,...
+ *                    Just before the Kth call, the thread that makes it sends itself the signal,
+ *                    given by name (SIGTERM) or number. Then the call is made.
  * FAULT_HOST=NAME,ADDRESS,...
  *                    getaddrinfo finds these addresses (in numbers) under NAME, in this order.
  * FAULT_SELF=1       connect connects an IPv4 socket to itself.
@@ -16,7 +19,7 @@
  *                    bind to any port but 0 binds N instead (0: a free port), and writes to FILE
  *                    which port that is. Unless N is 0, connect and sendto to a chapter's own port
  *                    (9001 to 9008) go to N. What the program prints is its own matter.
- * FAULT_AFTER=listen Counts, fails and delays nothing before the program has called listen. How
+ * FAULT_AFTER=listen Counts, fails, delays and signals nothing before the program calls listen. How
  *                    many calls a program makes before that depends on its libraries.
  * FAULT_REPORT=FILE  At exit, appends a line for each call: "recv calls=120 failed=24 shortened=0".
  *                    A process that ends by _exit or by a signal writes none.
@@ -30,6 +33,7 @@
  * epoll_wait      epoll_wait epoll_pwait
  * close           [close]; a close that fails closes all the same, as on Linux
  * malloc          malloc calloc realloc; only ENOMEM
+ * alarm           alarm; one that fails sets none, cancels none and returns 0
  * connect socket epoll_ctl pthread_create                     themselves
  * pthread_mutex_lock pthread_cond_wait pthread_cond_signal    themselves, FAULT_DELAY only
  *
@@ -51,6 +55,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +69,7 @@
 
 enum {
     MAX_RULES = 32,
+    MAX_SIGNALS = 8,
     MAX_FIELDS = 5,
     MAX_TEXT = 1024,
     MAX_IOV = 1024,
@@ -78,7 +84,7 @@ enum {
 #define CALLS(X) \
     X(ACCEPT, "accept") X(CONNECT, "connect") X(RECV, "recv") X(SEND, "send") X(POLL, "poll") \
     X(SELECT, "select") X(EPOLL_WAIT, "epoll_wait") X(EPOLL_CTL, "epoll_ctl") X(CLOSE, "close") \
-    X(SOCKET, "socket") X(THREAD, "pthread_create") X(MALLOC, "malloc") \
+    X(SOCKET, "socket") X(THREAD, "pthread_create") X(MALLOC, "malloc") X(ALARM, "alarm") \
     /* these can be delayed, not fail: */ \
     X(LOCK, "pthread_mutex_lock") X(WAIT, "pthread_cond_wait") X(SIGNAL, "pthread_cond_signal")
 
@@ -88,7 +94,7 @@ enum {
     X(bind) X(close) \
     X(recv) X(recvfrom) X(recvmsg) X(read) X(readv) X(send) X(sendto) X(sendmsg) X(write) \
     X(writev) X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) X(epoll_ctl) \
-    X(getaddrinfo) X(freeaddrinfo) \
+    X(getaddrinfo) X(freeaddrinfo) X(alarm) \
     X(pthread_create) X(pthread_mutex_lock) X(pthread_cond_wait) X(pthread_cond_signal)
 
 #define E(name) {#name, name}
@@ -100,6 +106,13 @@ static const struct {
     E(ECONNREFUSED), E(ECONNRESET), E(EHOSTUNREACH), E(EINPROGRESS), E(EINTR), E(EINVAL), E(EIO),
     E(EMFILE), E(EMSGSIZE), E(ENETDOWN), E(ENETUNREACH), E(ENFILE), E(ENOBUFS), E(ENOMEM),
     E(ENOSPC), E(ENOTCONN), E(EPERM), E(EPIPE), E(EPROTO), E(ETIMEDOUT),
+};
+
+static const struct {
+    const char *name;
+    int value;
+} signals[] = {
+    E(SIGALRM), E(SIGCHLD), E(SIGHUP), E(SIGINT), E(SIGPIPE), E(SIGTERM), E(SIGUSR1), E(SIGUSR2),
 };
 /* clang-format on */
 
@@ -122,6 +135,14 @@ static struct rule {
     atomic_long done;
 } rules[MAX_RULES];
 static int rules_count;
+
+static struct {
+    enum call call;
+    int number;
+    long k; /* before the kth call */
+} signals_to_send[MAX_SIGNALS];
+static int signals_count;
+
 static size_t short_limit; /* 0: writes are not shortened */
 static int connect_to_self;
 static atomic_int ready; /* 0: nothing is counted (at the start and end of the process) */
@@ -249,6 +270,31 @@ static void add_delay(const char *variable, char *fields[], int count) {
     c->delay_us = number(variable, fields[1]);
 }
 
+static int signal_named(const char *variable, const char *name) {
+    long value = NSIG;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        if (strcmp(signals[i].name, name) == 0)
+            return signals[i].value;
+    }
+    if (*name >= '0' && *name <= '9')
+        value = number(variable, name);
+    if (value >= NSIG)
+        refuse(variable, "unknown signal", name);
+    return (int)value;
+}
+
+/* Takes the fields of call:SIGNAL:@K. */
+static void add_signal(const char *variable, char *fields[], int count) {
+    if (count != 3 || fields[2][0] != '@')
+        refuse(variable, "want call:SIGNAL:@K at", fields[0]);
+    if (signals_count == MAX_SIGNALS)
+        refuse(variable, "too many entries at", fields[0]);
+    signals_to_send[signals_count].call = call_named(variable, fields[0]);
+    signals_to_send[signals_count].number = signal_named(variable, fields[1]);
+    signals_to_send[signals_count].k = number(variable, fields[2] + 1);
+    signals_count++;
+}
+
 /* Splits a:b,c:d and gives each entry's fields to add. strsep keeps empty fields, so that they are
  * refused, not skipped. */
 static void each_entry(const char *variable, void (*add)(const char *, char **, int)) {
@@ -333,6 +379,7 @@ __attribute__((constructor)) static void load(void) {
         short_limit = (size_t)number("FAULT_SHORT", getenv("FAULT_SHORT"));
     each_entry("FAULT_FAIL", add_rule);
     each_entry("FAULT_DELAY", add_delay);
+    each_entry("FAULT_SIGNAL", add_signal);
     read_host(getenv("FAULT_HOST"));
     read_port(getenv("FAULT_PORT"));
     connect_to_self = getenv("FAULT_SELF") != NULL;
@@ -381,6 +428,14 @@ static void delay(long us) {
     while (result == -1 && errno == EINTR);
 }
 
+/* Sends this thread the signals that are to come before call number k. */
+static void send_signals(enum call call, long k) {
+    for (int i = 0; i < signals_count; i++) {
+        if (signals_to_send[i].call == call && signals_to_send[i].k == k)
+            raise(signals_to_send[i].number);
+    }
+}
+
 /* Counts one call, and delays it. Returns 0, with errno as it was; or the error with which the call
  * must fail, also in errno. */
 static int fault(enum call call) {
@@ -390,6 +445,7 @@ static int fault(enum call call) {
         return 0;
     const long k = atomic_fetch_add(&c->calls, 1) + 1;
     delay(c->delay_us);
+    send_signals(call, k);
     errno = saved;
     for (int i = 0; i < rules_count; i++) {
         if (rules[i].call == call && rule_hits(&rules[i], k)) {
@@ -695,6 +751,13 @@ WRAP(int, pselect, (int n, fd_set *r, fd_set *w, fd_set *x, timeout t, mask m), 
 WRAP(int, epoll_wait, (int fd, struct epoll_event *e, int n, int ms), (fd, e, n, ms), EPOLL_WAIT)
 WRAP(int, epoll_pwait, (int fd, struct epoll_event *e, int n, int ms, mask m), (fd, e, n, ms, m),
      EPOLL_WAIT)
+
+unsigned alarm(unsigned seconds) {
+    if (fault(ALARM))
+        return 0;
+    return real()->alarm(seconds);
+}
+
 WRAP(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *e), (epfd, op, fd, e),
      EPOLL_CTL)
 

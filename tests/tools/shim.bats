@@ -247,6 +247,38 @@ END
   elapsed 1100000
 }
 
+# ---- FAULT_SIGNAL ----
+
+# shimcheck has no handlers, so the signal ends it: the calls before that have been made.
+@test "a signal comes before the Kth call, by name or number" {
+  for signal in SIGTERM 15; do
+    expect "FAULT_SIGNAL=select:$signal:@2" unix select 1 ok
+    faulty "FAULT_SIGNAL=select:$signal:@2" "$CHECK" unix select 2
+    assert_failure 143
+  done
+  faulty FAULT_SIGNAL=poll:SIGUSR1:@9,select:SIGHUP:@1 "$CHECK" unix pselect 1
+  assert_failure 129
+}
+
+@test "the call that a signal precedes is made, and can also fail" {
+  # shellcheck disable=SC2016
+  local ignoring=(bash -c 'trap "" TERM; exec "$@"' bash "$CHECK" unix select 3)
+  faulty FAULT_SIGNAL=select:SIGTERM:@2 "${ignoring[@]}"
+  results 'ok ok ok'
+  faulty FAULT_SIGNAL=select:SIGTERM:@2 FAULT_FAIL=select:EINTR:2 "${ignoring[@]}"
+  results 'ok EINTR ok'
+}
+
+# alarm(2) returns how many seconds were left.
+@test "an alarm that fails is not set" {
+  command -v python3 >/dev/null || skip 'python3 is missing: make setup installs it'
+  local program='import signal; print(signal.alarm(100), signal.alarm(0))'
+  faulty python3 -c "$program"
+  assert_output '0 100'
+  faulty FAULT_FAIL=alarm:EINVAL:@1 python3 -c "$program"
+  assert_output '0 0'
+}
+
 # ---- FAULT_REPORT ----
 
 @test "the report counts calls, failures and cut writes, and is appended to" {
@@ -260,7 +292,7 @@ END
   assert_line 'recv calls=2 failed=0 shortened=0' # shimcheck's own, to see what arrived
   assert_line 'accept calls=1 failed=0 shortened=0'
   assert_line 'pthread_cond_wait calls=0 failed=0 shortened=0'
-  assert_equal "${#lines[@]}" 16 # before, and the fifteen names
+  assert_equal "${#lines[@]}" 17 # before, and the sixteen names
   faulty FAULT_REPORT="$report" "$CHECK" tcp send 1
   assert_equal "$(count send calls | paste -sd+)" '7+1'
 }
@@ -409,6 +441,15 @@ FAULT_DELAY=recv:5ms
 FAULT_DELAY=recv:5:6
 FAULT_DELAY=recv:5,recv:6
 FAULT_DELAY=receive:5
+FAULT_SIGNAL=
+FAULT_SIGNAL=select:SIGTERM
+FAULT_SIGNAL=select:SIGTERM:1
+FAULT_SIGNAL=select:SIGTERM:@0
+FAULT_SIGNAL=select:TERM:@1
+FAULT_SIGNAL=select:0:@1
+FAULT_SIGNAL=select:999:@1
+FAULT_SIGNAL=selected:SIGTERM:@1
+FAULT_SIGNAL=$(printf 'poll:SIGHUP:@1,%.0s' {1..8})poll:SIGHUP:@1
 FAULT_HOST=
 FAULT_HOST=name
 FAULT_HOST=name,1,2,3,4,5
