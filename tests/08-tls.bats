@@ -41,20 +41,22 @@ hostile() {
 }
 
 # converse COMMAND…: says what stands in TALK, in pairs: a text, and a regular expression for what
-# has to be in the output before the next text, or the end of the input, comes (8 s at most).
+# has to be in the output before the next text, or the end of the input, comes (8 s at most, times
+# PATIENCE).
 # What it prints is in $output, and $status is its own.
 converse() {
   # shellcheck disable=SC2016
-  run timeout 20 bash -c 'trap "" PIPE
+  run timeout $((20 * PATIENCE)) bash -c 'trap "" PIPE
     out=$1/converse count=$2 talk=("${@:3:$2}")
     shift $((count + 2))
     rm -f "$out"*
     mkfifo "$out.in"
+    : >"$out"
     "$@" <"$out.in" >"$out" 2>&1 &
     exec 9>"$out.in"
     for ((i = 0; i < count; i += 2)); do
       printf "${talk[i]}" >&9
-      for ((tries = 0; tries < 160; tries++)); do
+      for ((tries = 0; tries < 160 * PATIENCE; tries++)); do
         grep -aEq "${talk[i + 1]}" "$out" && break
         kill -0 $! 2>/dev/null || break
         sleep 0.05
