@@ -60,7 +60,8 @@ help: ## this list
 	  printf "  %-22s  %s\n", t, $$2 } \
 	  /^all:/ { print "  make NN                 build one chapter, as in make 03"; \
 	  print "  make NN-name            the same, as in make 03-long-conn" }' \
-	  Makefile tests/trace/trace.mk tests/bench/bench.mk tests/exercises/exercises.mk
+	  Makefile tests/trace/trace.mk tests/bench/bench.mk tests/exercises/exercises.mk \
+	  tests/pictures/pictures.mk
 
 setup: ## install what is missing, with the system's package manager
 	@tests/bin/setup
@@ -220,3 +221,4 @@ $(SHIM): tests/shim/fault.c build/tool-flags
 include tests/bench/bench.mk
 include tests/trace/trace.mk
 include tests/exercises/exercises.mk
+include tests/pictures/pictures.mk

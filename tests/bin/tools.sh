@@ -208,6 +208,8 @@ all_tools() {
         parallel parallel parallel parallel
     tool optional gnuplot 'has gnuplot' 'gnuplot --version' 'benchmarks draw no pictures' \
         gnuplot-nox gnuplot gnuplot gnuplot
+    tool optional dot 'has dot' 'dot -V' 'pictures of states are not drawn anew' \
+        graphviz graphviz graphviz graphviz
     tool optional redis-benchmark 'has redis-benchmark' 'redis-benchmark --version' \
         'tests with load from redis-benchmark are skipped' \
         redis-tools valkey-compat-redis valkey redis

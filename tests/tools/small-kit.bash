@@ -8,7 +8,7 @@ make_small_kit() {
   load ../helpers/common
   KIT=$BATS_FILE_TMPDIR/kit
   export KIT
-  mkdir -p "$KIT"/{01-hello,tests/{exercises,bench,trace,helpers,bin},build}
+  mkdir -p "$KIT"/{01-hello,tests/{exercises,bench,pictures,trace,helpers,bin},build}
   cd "$KIT" || return
   cp "$ROOT"/{Makefile,util.h} .
   cp "$ROOT"/tests/bin/{exercise,exercise.sh,watch.sh,prove,tools.sh,tmpdir.sh} tests/bin/
@@ -16,7 +16,7 @@ make_small_kit() {
   cp "$ROOT/tests/setup_suite.bash" tests/
   cp "$ROOT/tests/helpers/common.bash" tests/helpers/
   cp "$ROOT/tests/exercises/exercises.mk" tests/exercises/
-  touch tests/bench/bench.mk tests/trace/trace.mk
+  touch tests/{bench/bench,pictures/pictures,trace/trace}.mk
   mkdir -p tests/shim
   cp "$ROOT"/tests/helpers/{peer.c,tls.c,tls.h} tests/helpers/
   cp "$ROOT/tests/shim/fault.c" tests/shim/
