@@ -75,7 +75,6 @@ fi
 SOURCES=${SOURCES:-$ROOT/${CHAPTER-}}
 : "${START_WITHIN:=5}" "${STOP_WITHIN:=3}" "${CLIENT_WITHIN:=20}"
 export PATIENCE=${PATIENCE:-1} # peer and crowd have limits, too
-unset WERROR # what the tests build may have warnings
 
 # A path with a space would be several names in LD_PRELOAD; a name alone is looked for along
 # LD_LIBRARY_PATH. The shim comes before the sanitizer's library, which has to accept that.
