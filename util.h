@@ -25,7 +25,7 @@ enum {
     ADDRESS_TEXT = 80, /* bytes of an address as text */
     WHY_TEXT = 256,    /* bytes of a reason */
     LINGER_MS = 300,   /* how long a close waits for the peer's end */
-    CONNECT_MS = 5000, /* after that an address that does not answer is given up */
+    CONNECT_MS = 5000, /* how long connect waits for an address that does not answer */
     ANNOUNCE_MS = 500  /* how long the first line waits for room on stdout */
 };
 
@@ -127,11 +127,11 @@ static inline long long now_ms(void) {
  * defines UTIL_WITHOUT_CONNECT, and builds connect_to. */
 #ifndef UTIL_WITHOUT_SOCKETS
 
-/* Corrects what a program may inherit (execve(2)): main calls it first. Were descriptor 0, 1 or
- * 2 closed, the next socket would get its number, and the peer would receive what is printed. So
- * /dev/null takes the place, opened the wrong way round: reading or writing there still fails. Were
- * a signal blocked or ignored, it would never arrive. SIGHUP stays as it is: nohup(1) ignores it on
- * purpose. Built in 01. */
+/* Corrects what a program may inherit (execve(2)): main calls it first. If descriptor 0, 1 or 2 is
+ * closed, the next socket gets its number, and the peer receives what is printed. So /dev/null
+ * takes its place, opened the wrong way round, and reading or writing there still fails. A signal
+ * that is blocked or ignored would never arrive, so each is set back. SIGHUP stays as it is:
+ * nohup(1) ignores it on purpose. Built in 01. */
 static inline void reset_inherited(void) {
     const int signals[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1};
     sigset_t none;
@@ -141,9 +141,8 @@ static inline void reset_inherited(void) {
         if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
             die("cannot open /dev/null", errno);
     }
-    alarm(0); /* cancels one that the program before us has set */
-    signal(SIGALRM,
-           SIG_IGN); /* discards one that is pending: it would end us when it is unblocked */
+    alarm(0);                 /* cancels one that the program before us has set */
+    signal(SIGALRM, SIG_IGN); /* discards a pending one: unblocked, it would end us */
     signal(SIGUSR1, SIG_IGN);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         signal(signals[i], SIG_DFL);
@@ -209,9 +208,9 @@ static inline int close_failed(int fd) {
     return -1;
 }
 
-/* Keeps errno in *error, and the call that failed with its address, "bind [::1]:80", in why
- * (WHY_TEXT bytes); unless an earlier address of the name has left there an error that says more
- * than "this machine has no such address". Built in 01. */
+/* Records why this address failed: errno in *error, and "bind [::1]:80" in why (WHY_TEXT bytes).
+ * Keeps an earlier failure, unless that was only that this machine has no such address. Built in
+ * 01. */
 static inline void keep_failure(const struct addrinfo *ai, const char *call, int *error,
                                 char *why) {
     char text[ADDRESS_TEXT];
@@ -232,7 +231,7 @@ static inline int listen_at(const struct addrinfo *ai, const char **call) {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
     if (fd < 0)
         return -1;
-    /* Connections of the last run rest in TIME_WAIT; without this, bind fails while they do. */
+    /* While connections of the last run are in TIME_WAIT, bind would fail without this option. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6) /* "::" takes IPv4 clients too, as ::ffff:127.0.0.1 */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
@@ -261,7 +260,7 @@ static inline int listen_on(const char *address, const char *port, char *why) {
             break;
         keep_failure(ai, call, &error, why);
         if (error == EADDRINUSE)
-            break; /* on the next address, a second server would run that nobody finds */
+            break; /* a second server, on the next address, would get no clients */
     }
     freeaddrinfo(list);
     errno = error;
@@ -389,7 +388,7 @@ static inline int connect_to(const char *address, const char *port, char *why) {
 #endif
 
 /* Waits until fd has room for output, at most wait_ms (-1: no limit). Returns 0; or -1 with errno:
- * EAGAIN (there was no room for so long), EINTR (a signal came). poll(2). Built in 01. */
+ * EAGAIN (there was no room in that time), EINTR (a signal came). poll(2). Built in 01. */
 static inline int wait_for_room(int fd, int wait_ms) {
     struct pollfd room = {.fd = fd, .events = POLLOUT};
     int ready = poll(&room, 1, wait_ms);

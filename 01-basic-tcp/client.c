@@ -41,7 +41,7 @@ static int connect_at(const struct addrinfo *ai, const char **call) {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
     if (fd < 0)
         return -1;
-    *call = "connect"; /* 0: the server's kernel has accepted us; its program perhaps not yet */
+    *call = "connect"; /* if it returns 0, the server's kernel has accepted us; accept may not */
     if (connect(fd, ai->ai_addr, ai->ai_addrlen) < 0)
         return close_failed(fd); /* a socket is good for one connect only (connect(2)) */
     if (connected_to_itself(fd)) {
@@ -156,8 +156,8 @@ static void talk_from_stdin(int fd) {
 }
 
 /* Half-close: our FIN says that no more will come, and we can still read. The server answers with
- * its own, which recv reports as 0: nothing was lost on either side. A reset instead is worth no
- * more than a note: every echo has come. */
+ * its own, which recv reports as 0: nothing was lost on either side. A reset instead is only
+ * reported, and is no failure: every echo has come. */
 static void end_conversation(int fd) {
     char extra;
     ssize_t n;

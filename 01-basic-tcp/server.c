@@ -18,15 +18,15 @@ enum {
 static const char usage[] = "usage: server [-a ADDR] [-p PORT] [-v]\n"
                             "  -a ADDR  name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
                             "  -p PORT  0 to 65535; 0 takes a free one (9001)\n"
-                            "  -v       say on stderr who comes and goes\n";
+                            "  -v       log on stderr who connects and who leaves\n";
 static int verbose;
 
 /* ---- at the start ---- */
 
-/* A program inherits more than its arguments (execve(2)). Were descriptor 0, 1 or 2 closed, the
- * next socket would get its number, and the peer would receive what is printed. So /dev/null takes
- * the place, opened the wrong way round: reading or writing there still fails. Were a signal
- * blocked or ignored, it would never arrive. Only SIGHUP may stay ignored. */
+/* A program inherits more than its arguments (execve(2)). If descriptor 0, 1 or 2 is closed, the
+ * next socket gets its number, and the peer receives what is printed. So /dev/null takes its place,
+ * opened the wrong way round, and reading or writing there still fails. A signal that is blocked or
+ * ignored would never arrive, so each is set back. Only SIGHUP may stay ignored. */
 static void reset_inherited(void) {
     const int signals[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1};
     sigset_t none;
@@ -36,9 +36,8 @@ static void reset_inherited(void) {
         if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
             die("cannot open /dev/null", errno);
     }
-    alarm(0); /* cancels one that the program before us has set */
-    signal(SIGALRM,
-           SIG_IGN); /* discards one that is pending: it would end us when it is unblocked */
+    alarm(0);                 /* cancels one that the program before us has set */
+    signal(SIGALRM, SIG_IGN); /* discards a pending one: unblocked, it would end us */
     signal(SIGUSR1, SIG_IGN);
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         signal(signals[i], SIG_DFL);
@@ -65,7 +64,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }
@@ -141,7 +140,7 @@ static int listen_at(const struct addrinfo *ai, const char **call) {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC, ai->ai_protocol);
     if (fd < 0)
         return -1;
-    /* Connections of the last run rest in TIME_WAIT; without this, bind fails while they do. */
+    /* While connections of the last run are in TIME_WAIT, bind would fail without this option. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6) /* "::" takes IPv4 clients too, as ::ffff:127.0.0.1 */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
@@ -170,7 +169,7 @@ static int listen_on(const char *address, const char *port, char *why) {
             break;
         keep_failure(ai, call, &error, why);
         if (error == EADDRINUSE)
-            break; /* on the next address, a second server would run that nobody finds */
+            break; /* a second server, on the next address, would get no clients */
     }
     freeaddrinfo(list);
     errno = error;
@@ -191,7 +190,7 @@ static void announce(int fd) {
     struct sockaddr_storage own = {.ss_family = AF_UNSPEC}; /* room for an address of any family */
     socklen_t size = sizeof own;
     char text[ADDRESS_TEXT];
-    getsockname(fd, (struct sockaddr *)&own, &size); /* the port that stands for 0 */
+    getsockname(fd, (struct sockaddr *)&own, &size); /* for -p 0: the port that it got */
     printf("listening on %s\n", address_text(&own, size, text));
     fflush(stdout); /* a pipe or a file would keep it in stdio's buffer */
 }
@@ -199,7 +198,7 @@ static void announce(int fd) {
 /* ---- one client ---- */
 
 /* Waits until fd has room for output, at most wait_ms (-1: no limit). Returns 0; or -1 with errno:
- * EAGAIN (there was no room for so long), EINTR (a signal came). poll(2). */
+ * EAGAIN (there was no room in that time), EINTR (a signal came). poll(2). */
 static int wait_for_room(int fd, int wait_ms) {
     struct pollfd room = {.fd = fd, .events = POLLOUT};
     int ready = poll(&room, 1, wait_ms);
@@ -314,7 +313,7 @@ static void serve_clients(int listener) {
         if (client >= 0)
             serve(client, address_text(&peer, size, name));
         else if (errno != EINTR && errno != ECONNABORTED) /* no descriptors, no memory */
-            poll(NULL, 0, PAUSE_MS);                      /* try again later; never spin or exit */
+            poll(NULL, 0, PAUSE_MS);                      /* wait, then try again; never exit */
     }
 }
 

@@ -34,8 +34,8 @@ static volatile sig_atomic_t stop_count;
 
 /* In front of each text, in network byte order; the server sends it back with the rest. */
 static struct header {
-    uint32_t run;    /* random: tells our replies from late ones to an earlier client */
-    uint32_t number; /* of the message: tells its reply from a late one to the message before */
+    uint32_t run;    /* random: a late reply to an earlier client has a different one */
+    uint32_t number; /* of the message: a late reply to another message has a different one */
 } header;
 
 /* The server's addresses, and the socket that is connected to one of them. */
@@ -254,7 +254,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }

@@ -8,7 +8,7 @@
  * Try to break it: nc -u 127.0.0.1 9002; an empty datagram; one of 65,507 bytes.
  * Still wrong: no order, no flow control: the client has to do all that TCP did (03 returns to
  *   TCP). Two such servers on different ports can be made to talk to each other for ever. Bound to
- *   0.0.0.0 on a machine with several addresses, it may reply from one that was not asked.
+ *   0.0.0.0 on a machine with several addresses, it may reply from another one than was asked.
  */
 #include "../util.h"
 #include <ctype.h>
@@ -195,7 +195,7 @@ static void serve(int fd) {
         if (receive(fd, &d) == 0)
             answer(fd, own_port, &d);
         else if (errno != EINTR)
-            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: try again later; never spin or exit */
+            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: wait, then try again; never exit */
     }
     while (stop_count < 2) {
         if (receive(fd, &d) == 0)
@@ -249,7 +249,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }

@@ -6,7 +6,7 @@
  * New since 01: poll; a window of unanswered bytes that slows the input down.
  * Run: ./client hello    or ./client < FILE    or ./client, and type; `exit`, `q`, Ctrl-D ends it
  * Try to break it: stop the server and start it again; send it a line of 70,000 bytes.
- * Still wrong: the server may have seen a line twice that was sent again. That is harmless here.
+ * Still wrong: a line that is sent again may reach the server twice. That is harmless here.
  */
 #include "../util.h"
 
@@ -143,7 +143,7 @@ static void take_reply(const char *reply, size_t size) {
     }
     if (reply[0] != '+' || out.sent - out.answered < line_size ||
         memcmp(reply + 1, out.data + out.answered, line_size) != 0)
-        die("a reply that does not fit the line sent", 0);
+        die("the reply does not fit the line sent", 0);
     if (fwrite(reply, 1, size, stdout) < size)
         die("stdout", errno);
     out.answered += line_size;
@@ -161,7 +161,7 @@ static void take_replies(void) {
         remaining -= (size_t)length;
     }
     if (length < 0)
-        die("a reply without an end", 0);
+        die("the reply is longer than any line may be", 0);
     memmove(in.data, reply, remaining);
     in.size = remaining;
     if (fflush(stdout) != 0)

@@ -5,7 +5,7 @@
  * New since 01: a buffer that holds a partial line; all replies to one read leave in one send.
  * Run: ./server -v    and in another terminal ./client, or nc 127.0.0.1 9003
  * Try to break it: send half a line and wait; 70,000 bytes without a newline; 10,000 lines at once.
- * Still wrong: the second client waits until the first has gone (04, 05 and 06 repair that).
+ * Still wrong: the second client waits until the first has gone (04, 05 and 06 fix that).
  */
 #include "../util.h"
 #include <netinet/tcp.h>
@@ -236,7 +236,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }

@@ -145,7 +145,7 @@ static void *converse(void *conn) {
     return NULL;
 }
 
-/* As many descriptors as the user may have (getrlimit(2)). */
+/* Allows as many descriptors as the user may have (getrlimit(2)). */
 static void raise_descriptor_limit(void) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -278,5 +278,5 @@ int main(int argc, char **argv) {
     free_messages();
     if (fflush(stdout) != 0)
         die("stdout", errno);
-    return failures > 0; /* a reply that could not be printed is one of these */
+    return failures > 0; /* including replies that could not be printed */
 }

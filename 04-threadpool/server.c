@@ -159,7 +159,7 @@ static enum verdict conn_answer(struct conn *c, size_t received) {
         return conn_end(c, BROKEN, strerror(errno));
     if (used < 0)
         return conn_end(c, CLOSE, "line too long");
-    if (is_new_line || used > 0) /* more bytes of the same line bring no more time */
+    if (is_new_line || used > 0) /* more bytes of the same line do not extend its deadline */
         c->line_deadline = now_ms() + idle_ms;
     c->in_size -= (size_t)used;
     memmove(c->in, c->in + used, c->in_size);
@@ -296,7 +296,8 @@ static long start_workers(pthread_t *threads) {
 
 /* Starts the acceptor and the workers. Returns how many threads that are. */
 static long start_threads(pthread_t *threads) {
-    int error = start_thread(&threads[0], accept_clients, NULL); /* before workers take all */
+    /* The acceptor first: the workers may use up all threads that the system allows. */
+    int error = start_thread(&threads[0], accept_clients, NULL);
     if (error)
         die("cannot start the acceptor", error);
     return 1 + start_workers(threads + 1);

@@ -1,4 +1,4 @@
-/* log.h: lines on stderr that never hold the program up, whether anybody reads them or not.
+/* log.h: lines on stderr that never make the program wait, whether anybody reads them or not.
  *
  * Rules:
  * - main calls log_open once, before it starts a thread.

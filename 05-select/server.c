@@ -41,7 +41,7 @@ static const char *port = "9005";
 static int idle_ms = 60000;
 static int verbose;
 
-/* 0: serve. 1: a signal has asked to stop. And one more for each second since. Built in 01. */
+/* 0: serve. 1: a signal has asked us to stop; one more for each second since then. Built in 01. */
 static volatile sig_atomic_t stop_count;
 
 /* A connection. Its buffers exist only while they hold something: a peer that has begun a line, or
@@ -53,7 +53,7 @@ struct conn {
     enum {
         OPEN,
         CLOSING,    /* half-close once the output has drained */
-        HALF_CLOSED /* FIN sent: discard until the peer's */
+        HALF_CLOSED /* FIN sent: discard input until the peer's FIN */
     } state;
     unsigned in_size, out_size;
     char *in;                 /* a partial line, capacity LINES_LIMIT; or NULL */
@@ -117,7 +117,7 @@ static enum verdict conn_send(struct conn *c, const char *data, size_t size) {
 static enum verdict conn_answer(struct conn *c, const char *data, size_t size) {
     size_t replies_size;
     ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
-    if (!c->in || used != 0) /* more bytes of the same line bring no more time */
+    if (!c->in || used != 0) /* more bytes of the same line do not extend its deadline */
         conn_restart_timer(c);
     if (used < 0) {
         c->state = CLOSING;
@@ -221,7 +221,7 @@ static enum verdict conn_refuse(struct conn *c) {
 }
 
 /* FD_SET(fd) sets bit fd of FD_SETSIZE bits and checks nothing: a larger one would be written past
- * the end. limit_descriptors has seen to it that there is none. */
+ * the end. limit_descriptors ensures that there is none. */
 static void on_acceptable(void) {
     struct sockaddr_in6 peer;
     socklen_t size = sizeof peer;
@@ -288,8 +288,8 @@ static long long next_timeout(void) {
     return next > now ? next - now : 0;
 }
 
-/* A handler closes only its own connection, and accept comes last: no new connection has got
- * a descriptor that select reported for another. */
+/* A handler closes only its own connection, and accept comes last: so no new connection can have a
+ * descriptor that select has reported for another one. */
 static void loop_step(void) {
     fd_set readable, writable;
     fill_sets(&readable, &writable);
@@ -328,7 +328,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }
@@ -343,7 +343,7 @@ static void catch_signals(void) {
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads any more must not end the server */
 }
 
-/* As many descriptors as the user may have (getrlimit(2)) and as fit into an fd_set. */
+/* Allows as many descriptors as the user may have (getrlimit(2)) and as fit into an fd_set. */
 static void limit_descriptors(void) {
     struct rlimit files = {0};
     getrlimit(RLIMIT_NOFILE, &files);

@@ -16,7 +16,7 @@ struct histogram {
     long long counts[HISTOGRAM_BUCKETS];
 };
 
-/* Counts the same time so many times. */
+/* Counts a time (ns) as often as times says. */
 void histogram_add(struct histogram *h, long long ns, long long times);
 
 /* Returns the time that percent of the times (above 0, to 100) do not exceed: the middle of the

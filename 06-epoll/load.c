@@ -7,7 +7,8 @@
  *   histogram.h the times.
  * Run: ./load -c 10000 -n 200000    or ./load -c 50 -P 16 -d 5
  * Try to break it: stop the server in mid-run; prlimit --nofile=100; point it at 01, or at 05.
- * Still wrong: a server that stalls is asked less, which flatters it (coordinated omission).
+ * Still wrong: a server that stalls gets fewer requests, so its times look better than they are
+ *   (coordinated omission).
  */
 #include "../util.h"
 #include "histogram.h"
@@ -298,7 +299,7 @@ static void on_tick(struct loop_timer *t) {
     loop_stop();
 }
 
-/* Asks no more, and waits for pending replies, but not long; at the second signal, not at all. */
+/* Stops asking, and waits a short time for pending replies; at the second signal, not at all. */
 static void on_signal(int number) {
     (void)number;
     if (!started || stop_asked)

@@ -17,8 +17,8 @@ static int partial; /* the last write took only a part of its line */
  * when it has room for less than a line. Then only O_NONBLOCK keeps write from waiting. But that
  * flag belongs to the open file description (open(2)): set on stderr, it would reach every process
  * that shares stderr, the user's shell too. So a pipe or a terminal is opened once more, which
- * makes a description of our own. Where that is not allowed, we use stderr itself: should a write
- * wait there, a stop signal interrupts it. A file is never opened again, because its position is
+ * makes a description of our own. Where that is not allowed, we use stderr itself: if a write waits
+ * there, a stop signal interrupts it. A file is never opened again, because its position is
  * shared on purpose. */
 void log_open(void) {
     struct stat kind;

@@ -117,7 +117,7 @@ static void fail_reply(struct requests *r, const struct requests_batch *b, const
     const char *newline = memchr(rest, '\n', size);
     const int at_start = b->received % (r->line_size + 1) == 0;
     if (rest[0] != '-' || !at_start) {
-        requests_fail(r, REQUESTS_WRONG, "a reply that does not fit the line sent", 0);
+        requests_fail(r, REQUESTS_WRONG, "the reply does not fit the line sent", 0);
         return;
     }
     if (!newline)

@@ -3,9 +3,9 @@
  *
  * Rules:
  * - A connection sends a batch of lines together, and the next when all of them are answered.
- * - No text is kept. A line follows from its connection's number and its own, and two lines are the
- *   same once in 65,536 times (lines of 2 bytes: once in 94). So a reply that is old, doubled or
- *   another connection's is found, and memory is the same for any number of lines.
+ * - Lines are computed from (connection, number), so nothing is stored. Two lines are the same once
+ *   in 65,536 times (lines of 2 bytes: once in 94). So a reply that is old, doubled or another
+ *   connection's is found.
  * - Lines are numbered from 0, for each connection. Times are nanoseconds. */
 #pragma once
 #include "histogram.h"
@@ -19,7 +19,7 @@ enum {
 /* How a connection may fail. */
 enum requests_failure {
     REQUESTS_REFUSED,
-    REQUESTS_WRONG,       /* a reply that does not fit the line sent */
+    REQUESTS_WRONG,       /* the reply does not fit the line sent */
     REQUESTS_LOST,        /* closed, reset, or silent for too long */
     REQUESTS_UNCONNECTED, /* not connected at all */
     REQUESTS_FAILURES
@@ -38,12 +38,12 @@ struct requests_batch {
 
 /* All connections together. Set the first three, the rest is 0. */
 struct requests {
-    long remaining;   /* lines to be asked yet */
+    long remaining;   /* lines that are not asked yet */
     long pipeline;    /* lines of a batch, at most */
     size_t line_size; /* bytes, its newline included: 2 to REQUESTS_LINE_LIMIT */
 
     long long asked;                       /* lines */
-    long long pending;                     /* of these, lines that are to be answered yet */
+    long long pending;                     /* of these, lines that are not answered yet */
     long unanswered_connections;           /* that have asked, and have had no reply at all */
     struct histogram times;                /* of the lines that are answered */
     long long failures[REQUESTS_FAILURES]; /* connections, by kind */
@@ -55,8 +55,8 @@ struct requests {
 unsigned requests_next_batch(struct requests *r, struct requests_batch *b, long long now);
 
 /* Returns the bytes of the batch that are to be sent next, and their number, at most
- * REQUESTS_CHUNK, in *size; 0: all are sent. They stand until the next call of a function of this
- * part. The caller adds to b->sent what has been sent. */
+ * REQUESTS_CHUNK, in *size; 0: all are sent. They are valid until the next call of a function of
+ * this part. The caller adds to b->sent what has been sent. */
 const char *requests_unsent(const struct requests *r, const struct requests_batch *b, size_t *size);
 
 /* Takes size bytes, 1 to REQUESTS_CHUNK, that have arrived at the time now. Returns 0; or -1 if

@@ -22,9 +22,9 @@ static const char usage[] =
     "usage: server [-a ADDR] [-p PORT] [-i SECONDS] [-v]\n"
     "  -a ADDR     name, IPv4 or IPv6 address to listen on (127.0.0.1)\n"
     "  -p PORT     0 to 65535; 0 takes a free one (9006)\n"
-    "  -i SECONDS  close a connection on which nothing happened for that long, or on which a line\n"
-    "              that was begun is not complete by then (60)\n"
-    "  -v          say on stderr who comes and goes\n";
+    "  -i SECONDS  close a connection that is idle for this long, or on which a line is not\n"
+    "              complete this long after its first byte (60)\n"
+    "  -v          log on stderr who connects and who leaves\n";
 static const char *address = "127.0.0.1";
 static const char *port = "9006";
 static int idle_ms = 60000;
@@ -41,7 +41,7 @@ struct conn {
     enum {
         OPEN,
         CLOSING,    /* half-close once the output has drained */
-        HALF_CLOSED /* FIN sent: discard until the peer's */
+        HALF_CLOSED /* FIN sent: discard input until the peer's FIN */
     } state;
     unsigned in_size, out_size;
     char *in;                 /* a partial line, capacity LINES_LIMIT; or NULL */
@@ -104,7 +104,7 @@ static enum verdict conn_send(struct conn *c, const char *data, size_t size) {
 static enum verdict conn_answer(struct conn *c, const char *data, size_t size) {
     size_t replies_size;
     ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
-    if (!c->in || used != 0) /* more bytes of the same line bring no more time */
+    if (!c->in || used != 0) /* more bytes of the same line do not extend its deadline */
         conn_restart_timer(c);
     if (used < 0) {
         c->state = CLOSING;

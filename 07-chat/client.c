@@ -5,7 +5,7 @@
  * New since 06: the server speaks without being asked.
  * Run: ./client -n ann   (tab completes names; /help)   printf 'hi\n' | ./client -n bob
  * Try to break it: stop the server with Ctrl-Z and type on; let a server send escape sequences.
- * Still wrong: whoever sits between the two reads all, and may be the server (see chapter 08).
+ * Still wrong: anyone between the two can read everything, and can play the server (see 08).
  */
 #include "../util.h"
 #include "display.h"
@@ -19,7 +19,7 @@ enum {
     IN_SIZE = 131072, /* a longer line of the server's is shown in parts */
     OUT_SIZE = 65536, /* when it is full, a pipe is not read, and a typed line is refused */
     CHUNK = 4096,
-    QUIT_SECONDS = 2 /* we wait so long for the goodbye after SIGINT or SIGTERM */
+    QUIT_SECONDS = 2 /* how long we wait for the reply to /quit after SIGINT or SIGTERM */
 };
 
 static const char usage[] =
@@ -33,7 +33,7 @@ static const char *address = "127.0.0.1";
 static const char *port = "9007";
 static const char *name;
 
-/* 0: go on. 1: a signal has asked to stop. And one more for each second since. Built in 01. */
+/* 0: go on. 1: a signal has asked us to stop; one more for each second since then. Built in 01. */
 static volatile sig_atomic_t stop_count;
 
 static int server_fd;
@@ -115,7 +115,7 @@ static void on_readable(void) {
 
 /* ---- what we say ---- */
 
-/* A failure is not told here: recv tells it, after what the server had still to say. */
+/* A failure is not reported here: recv reports it, after what the server has said before. */
 static void on_writable(void) {
     ssize_t n = send(server_fd, out, out_size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
@@ -126,7 +126,7 @@ static void on_writable(void) {
     memmove(out, out + n, out_size);
 }
 
-/* Adds a line to what is to be sent. The caller has seen to it that there is room. */
+/* Adds a line to what is to be sent. The caller has made sure that there is room. */
 static void put_line(const char *line, size_t size) {
     memcpy(out + out_size, line, size);
     out[out_size + size] = '\n';
@@ -321,7 +321,7 @@ static void on_stop_signal(int signal_number) {
     if (signal_number == SIGALRM && stop_count == 0)
         return; /* nobody has asked to stop: this alarm is not ours */
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }

@@ -5,8 +5,8 @@
 #include "members.h"
 #include "text.h"
 
-/* A visit is paid for by its address: whoever leaves and comes again has no more to say than those
- * who stay. A name that is refused costs nothing: three tries are enough of a limit. */
+/* A visit is paid for by its address: so someone who leaves and joins again can say no more than
+ * someone who stays. A name that is refused costs nothing: three tries are enough of a limit. */
 static int name_is_in_time(struct room *r, struct member *m, const char *name, long long now) {
     if (members_name_problem(r, m, name))
         return 1;

@@ -42,7 +42,7 @@ static void free_all(void) {
 
 void loop_step(void) {
     struct epoll_event events[BATCH];
-    free_all(); /* the events of the last step are handled: nothing points there any more */
+    free_all(); /* the last step's events are handled: none points to this memory any more */
     int count = epoll_wait(epoll_fd, events, BATCH, -1); /* EINTR: -1, no events this time */
     step_time = now_ms();
     for (int i = 0; i < count; i++) {

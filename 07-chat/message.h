@@ -5,7 +5,7 @@
 #pragma once
 #include <stddef.h>
 
-enum { MESSAGE_COST = 48 }; /* bytes beside its own: its head, malloc's, two slots in queues */
+enum { MESSAGE_COST = 48 }; /* bytes beside its own: its header, malloc's, two slots in queues */
 
 struct message {
     unsigned refcount;

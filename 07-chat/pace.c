@@ -29,9 +29,9 @@ static void bucket_take(struct pace_bucket *b, unsigned lines, long long now) {
 
 /* Returns how much must be left in the room's bucket, in thousandths of a line, before the owner of
  * b may take lines out of it: the whole reserve just after a line, half of it a second later (after
- * a line that counts as 20, half of it 20 seconds later). So of all who wait, the one is next who
- * has waited longest for what it has said. A member who is mostly silent is heard at once, however
- * many others there are. */
+ * a line that counts as 20, half of it 20 seconds later). So the next one to be heard is the one
+ * that has waited longest, compared with the size of its last line. A member that is mostly silent
+ * is heard at once, however many others there are. */
 static long long bucket_reserve(const struct pace_bucket *b, long long now) {
     const long long share = 1000LL * b->taken;
     if (share == 0)

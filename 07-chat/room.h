@@ -5,9 +5,8 @@
  * - Members with something to send or to close wait in a list. Take them off it, one after the
  *   other, with room_next_pending, until it is empty.
  * - A member that cannot be kept is marked: its drop_reason is set. Close its connection after the
- *   batch, and then call members_forget. So a member that is met on a walk over the list never goes
- *   away on the way.
- * - Memory that is refused costs one member, no more.
+ *   batch, and then call members_forget. So no member disappears while a loop walks over the list.
+ * - If memory is refused, that costs one member at most.
  * - room_tell, room_notice and room_say take over a message that their caller has made, and drop
  *   it. NULL is allowed: there was no memory for it. */
 #pragma once

@@ -22,12 +22,12 @@
 #include <stddef.h>
 
 enum {
-    NAME_MS = 10000, /* to say a name in */
+    NAME_MS = 10000, /* how long a client may take to say its name */
     PAUSE_MS = 30,
     STOP_TICK_MS = 50,
     STOP_MS = 1500,
-    INPUT_SIZE = 8192,            /* what is heard at a time */
-    UNSENT_IN_KERNEL = 128 * 1024 /* bytes: the kernel would take megabytes */
+    INPUT_SIZE = 8192,            /* bytes that are read at a time */
+    UNSENT_IN_KERNEL = 128 * 1024 /* bytes; without this limit, the kernel would take megabytes */
 };
 
 static const char usage[] =
@@ -38,8 +38,8 @@ static const char usage[] =
     "  -r LINES  lines per second from each member, 1 to 1000 (20); 100 bytes count as one;\n"
     "            0: no limit, but readers slower than all speakers together are dropped\n"
     "  -k N      show newcomers the last N messages, 0 to 1000 (20); at most 64 KiB\n"
-    "  -t SECONDS  remove a member whose machine has vanished after that long, 3 to 3600 (30)\n"
-    "  -v        say on stderr who comes and goes\n";
+    "  -t SECONDS  remove a member whose machine has not answered for this long, 3 to 3600 (30)\n"
+    "  -v        log on stderr who connects and who leaves\n";
 static const char *address = "127.0.0.1";
 static const char *port = "9007";
 static unsigned members_max = 1000;
@@ -52,11 +52,11 @@ static struct room room;
 
 struct conn {
     struct loop_watcher watcher; /* first: a watcher's address is its connection's */
-    struct loop_timer timer;     /* a pause; or unnamed: naming, outside: lingering */
+    struct loop_timer timer;     /* of its pause; else, while unnamed: naming; outside: lingering */
     struct member member;        /* what it has sent, and what it is owed */
     int fd;
     int paused;             /* it has sent something that can be heard only after a pause */
-    int half_closed;        /* FIN sent: discard until the peer's */
+    int half_closed;        /* FIN sent: discard input until the peer's FIN */
     const char *end_reason; /* why flush_pending is to close it; or NULL */
     struct conn *next_ended;
     int on_ended_list;
@@ -178,7 +178,7 @@ static enum input_result hear_input(struct conn *c, size_t n) {
 }
 
 /* Hears the input, then pauses if need be. While a member lags, everyone pauses after each read, so
- * that a flood does not outrun those who read quickly, too (queue.h). */
+ * that a flood does not outrun quick readers as well (queue.h). */
 static void conn_hear(struct conn *c, size_t n) {
     struct member *m = &c->member;
     const enum input_result result = hear_input(c, n);
@@ -281,8 +281,9 @@ static void conn_close(struct conn *c) {
     loop_free(&c->watcher);
 }
 
-/* Sends what the batch has brought, and closes what it has marked. The notices of that make others
- * pending again: no recursion, and it ends, as nobody is marked twice. */
+/* Sends what the batch has brought, and closes the connections that it has marked. The notices
+ * about that make others pending again, so this is a loop. It ends, since no connection is marked
+ * twice. */
 static void flush_pending(void) {
     send_pending();
     while (ended) {
@@ -381,7 +382,7 @@ static void close_room(void) {
     leave_all(&pauses);
 }
 
-/* Somebody has asked to stop, one tick ago or more. Input from before that has been heard. */
+/* A signal has asked to stop, one tick ago or more. All input from before it has been heard. */
 static void on_stop_tick(struct loop_timer *t) {
     if (!room.closing)
         close_room();

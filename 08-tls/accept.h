@@ -6,9 +6,9 @@
 #include <netinet/in.h>
 
 /* Makes listener non-blocking, and has on_connection called for each connection that it accepts:
- * with its socket, non-blocking, which from then on is on_connection's to close, and with the
- * peer's address, a sockaddr_in6 or the shorter sockaddr_in. One listener for each program. Returns
- * 0, or -1: fcntl(2), timerfd_create(2). accept4(2). */
+ * with its socket, which is non-blocking and which on_connection must close, and with the peer's
+ * address, a sockaddr_in6 or the shorter sockaddr_in. One listener for each program. Returns 0, or
+ * -1: fcntl(2), timerfd_create(2). accept4(2). */
 int accept_start(int listener, void (*on_connection)(int fd, const struct sockaddr_in6 *peer));
 
 /* Closes the listener: no new connections from now on. */

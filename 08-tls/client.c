@@ -2,7 +2,7 @@
  *
  * Teaches: verifying a server: an authority that we trust has signed its certificate, which is for
  *   this name and valid today; sending nothing of the user's input before that; sending and reading
- *   at the same time over TLS; telling an end from a stream that was cut off.
+ *   at the same time over TLS; noticing whether a stream has ended or was cut off.
  * New since 03: TLS; no second try, since someone may have broken the connection on purpose.
  * Run: ./client hello    or ./client -i hello    or -c certs/client.pem -k certs/client.key
  * Try to break it: ./client -n example.org hello; another CA; stop the server in mid-conversation.
@@ -176,7 +176,7 @@ static void take_reply(const char *reply, size_t size) {
         end_refused(reply, size);
     if (reply[0] != '+' || out_sent - out_answered < line_size ||
         memcmp(reply + 1, out + out_answered, line_size) != 0)
-        die("a reply that does not fit the line sent", 0);
+        die("the reply does not fit the line sent", 0);
     if (fwrite(reply, 1, size, stdout) < size)
         die("stdout", errno);
     out_answered += line_size;
@@ -192,7 +192,7 @@ static void take_replies(void) {
         in_size -= (size_t)size;
     }
     if (size < 0)
-        die("a reply without an end", 0);
+        die("the reply is longer than any line may be", 0);
     memmove(in, reply, in_size);
     if (fflush(stdout) != 0)
         die("stdout", errno);

@@ -1,5 +1,5 @@
-/* linger.h: closes sockets so that the last bytes arrive, and holds nobody up: linger_close of
- * util.h, in the loop.
+/* linger.h: closes sockets so that the last bytes arrive, and makes nobody wait: it does in the
+ * loop what linger_close of util.h does.
  *
  * Closing a socket with unread input would send a reset, which may destroy what the peer has not
  * read yet: the last reply, an alert, close_notify. */

@@ -1,7 +1,7 @@
 /* 08-tls/server.c: the line service over TLS: nobody in between can read or change a line.
  *
- * Teaches: certificates and keys; a handshake that holds nobody up; reads that wait until they can
- *   write; an end that nobody can fake; clients' certificates (mutual TLS); renewing certificates.
+ * Teaches: certificates and keys; a handshake that makes nobody wait; reads that wait until they
+ *   can write; an end that nobody can fake; clients' certificates (mutual TLS); renewing them.
  * New since 06: each connection has an SSL object, which reads and writes the socket and says what
  *   it waits for (tls.h); closed sockets linger in a part of its own (linger.h).
  * Run: ./server -v    and ./client hello    or openssl s_client -connect localhost:9008
@@ -28,10 +28,10 @@ static const char usage[] =
     "  -c CERT     file with the server's certificate, followed by the rest of its chain (made by\n"
     "              make certs)\n"
     "  -k KEY      file with its private key (made by make certs)\n"
-    "  -C CA       require of clients a certificate that one of those in this file has signed\n"
-    "  -i SECONDS  close a connection on which nothing happened for that long, or on which a line\n"
-    "              that was begun is not complete by then (60)\n"
-    "  -v          say on stderr who comes and goes, and which handshakes fail\n"
+    "  -C CA       require a certificate of each client, signed by an authority in this file\n"
+    "  -i SECONDS  close a connection that is idle for this long, or on which a line is not\n"
+    "              complete this long after its first byte (60)\n"
+    "  -v          log on stderr who connects and who leaves, and which handshakes fail\n"
     "On SIGHUP it loads the files again, for new connections.\n";
 static const char *address = "127.0.0.1";
 static const char *port = "9008";
@@ -134,7 +134,7 @@ static enum verdict conn_send(struct conn *c, const char *data, size_t size) {
 static enum verdict conn_answer(struct conn *c, const char *data, size_t size) {
     size_t replies_size;
     ssize_t used = lines_answer(data, size, reply_buffer, &replies_size);
-    if (!c->in || used != 0) /* more bytes of the same line bring no more time */
+    if (!c->in || used != 0) /* more bytes of the same line do not extend its deadline */
         conn_restart_timer(c);
     if (used < 0) {
         c->state = CLOSING;

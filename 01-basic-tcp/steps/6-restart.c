@@ -30,7 +30,7 @@ static int listen_at(const struct addrinfo *ai) {
     int fd = socket(ai->ai_family, SOCK_STREAM, ai->ai_protocol);
     if (fd < 0)
         return -1;
-    /* Connections of the last run rest in TIME_WAIT; without this, bind fails while they do. */
+    /* While connections of the last run are in TIME_WAIT, bind would fail without this option. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6) /* "::" takes IPv4 clients too */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);

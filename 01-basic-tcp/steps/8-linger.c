@@ -35,7 +35,7 @@ static volatile sig_atomic_t stop_count;
  * before such a call would not interrupt it, so an alarm does so again, each second. */
 static void on_stop_signal(int signal_number) {
     if (signal_number != SIGALRM && stop_count > 0)
-        return; /* asked again: the alarm that is set must not be put off */
+        return; /* asked again: the alarm that is already set must not be delayed */
     stop_count = stop_count + 1;
     alarm(1);
 }
@@ -55,7 +55,7 @@ static int listen_at(const struct addrinfo *ai) {
     int fd = socket(ai->ai_family, SOCK_STREAM, ai->ai_protocol);
     if (fd < 0)
         return -1;
-    /* Connections of the last run rest in TIME_WAIT; without this, bind fails while they do. */
+    /* While connections of the last run are in TIME_WAIT, bind would fail without this option. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6) /* "::" takes IPv4 clients too */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);

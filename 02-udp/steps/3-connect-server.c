@@ -70,7 +70,7 @@ int main(void) {
     fflush(stdout);
     for (;;) {
         if (receive(fd, &d) < 0) {
-            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: try again later; never spin or exit */
+            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: wait, then try again; never exit */
             continue;
         }
         show("from", &d);

@@ -21,8 +21,8 @@ enum {
 
 /* In front of each text, in network byte order; the server sends it back with the rest. */
 static struct header {
-    uint32_t run;    /* random: tells the late replies to an earlier client from ours */
-    uint32_t number; /* of the message: tells a late reply to the last from one to this */
+    uint32_t run;    /* random: a late reply to an earlier client has a different one */
+    uint32_t number; /* of the message: a late reply to another message has a different one */
 } header;
 
 static void die(const char *what) {

@@ -91,7 +91,7 @@ static void serve(int fd) {
         if (receive(fd, &d) == 0)
             answer(fd, own.sin_port, &d);
         else
-            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: try again later; never spin or exit */
+            poll(NULL, 0, PAUSE_MS); /* no memory, perhaps: wait, then try again; never exit */
     }
 }
 

@@ -141,8 +141,8 @@ static void fill_sets(fd_set *readable, fd_set *writable) {
     }
 }
 
-/* A handler closes only its own connection, and accept comes last: no new connection has got
- * a descriptor that select reported for another. */
+/* A handler closes only its own connection, and accept comes last: so no new connection can have a
+ * descriptor that select has reported for another one. */
 static void loop_step(void) {
     fd_set readable, writable;
     fill_sets(&readable, &writable);

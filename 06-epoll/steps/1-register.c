@@ -23,9 +23,9 @@ static void die(const char *what) {
     exit(1);
 }
 
-/* Has on_event called whenever one of the events is true of fd. */
+/* Lets the loop call on_event whenever one of these events has happened on fd. */
 static void loop_register(int fd, uint32_t events, void (*on_event)(struct watcher *w)) {
-    static struct epoll_event event; /* static: or the analyzer takes w for lost; epoll has it */
+    static struct epoll_event event; /* static: gcc's analyzer would say that w is lost */
     struct watcher *w = malloc(sizeof *w);
     if (!w)
         die("malloc");

@@ -41,7 +41,7 @@ static void die(const char *what) {
 
 /* Registers w, or changes what it waits for. Returns 0, or -1 with errno. */
 static int loop_watch(struct watcher *w, uint32_t interest) {
-    static struct epoll_event event; /* static: or the analyzer takes w for lost; epoll has it */
+    static struct epoll_event event; /* static: gcc's analyzer would say that w is lost */
     int change = EPOLL_CTL_MOD;
     event = (struct epoll_event){.events = interest, .data.ptr = w};
     if (interest == w->interest)

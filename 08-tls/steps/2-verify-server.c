@@ -52,8 +52,8 @@ static SSL *new_tls(SSL_CTX *settings, int fd) {
     return NULL;
 }
 
-/* Says what has ended a connection, and forgets it: errors stay in OpenSSL's queue until somebody
- * removes them, and SSL_get_error would find those of this connection at the next. */
+/* Logs what has ended a connection. Errors stay in OpenSSL's queue until the program removes them,
+ * and SSL_get_error would take those of this connection for errors of the next one. */
 static void log_errors(const char *during) {
     fprintf(stderr, "server: %s\n", during);
     ERR_print_errors_fp(stderr); /* empties the queue */

@@ -617,7 +617,7 @@ int bind(int fd, TO a, socklen_t size) {
 }
 
 /* Binds fd to the address that it is about to connect to. With SO_REUSEADDR: the connection will
- * rest in TIME_WAIT, and a server must be able to bind this port then. */
+ * are in TIME_WAIT, and a server must be able to bind this port then. */
 static int bind_to_peer(int fd, const struct sockaddr *peer, socklen_t size) {
     const int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
