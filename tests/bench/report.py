@@ -337,6 +337,7 @@ All servers offer the [line service](glossary.md#line-service): they answer each
 
 Each ratio here, and in brackets in the tables, is a median of ratios *within* a round, in which both servers ran at nearly the same time.
 Each time is a median over the rounds, taken by itself. So a ratio need not be the quotient of the two times beside it.
+In the first two lines, the number after a server, as in "(06: 0.63)", is the CPU time of 06 divided by that server's.
 
 {sentences}
 
