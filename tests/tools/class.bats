@@ -154,6 +154,36 @@ END
   run -1 pgrep -f 'sleep 86423[.]5'
 }
 
+# Each of the three costs a compilation, so they run at the same time.
+@test "check and stress of a DIR have the same bounds, and nothing stays behind" {
+  bound_needs
+  local at='s/int main(.*/&\n   ' job
+  hand_in memory/1-2 "$at for (int i = 0; i < 64; i++) memset(malloc(1 << 24), 1, 1 << 24);\
+    for (;;) pause();/"
+  hand_in processes/1-4 "$at for (int i = 0; i < 400; i++) if (fork() == 0) for (;;) pause();/"
+  hand_in time/1-2 "$at if (fork() == 0 \&\& setsid() > 0)\
+    execlp(\"sleep\", \"sleep\", \"86424.5\", NULL); for (;;) pause();/"
+  bounded_run memory 1-2 check MEMORY=500
+  bounded_run processes 1-4 check PROCESSES=300
+  bounded_run time 1-2 stress TIME=8
+  wait
+  for job in 'memory 500 MB' 'processes 300 processes' 'time 8 seconds'; do
+    run -0 cat "$T/${job%% *}"
+    assert_line --regexp "^exercise: 1-[24] was ended: it took more than ${job#* }$"
+    refute_line --partial ': passed'
+    assert_line 'status 1'
+  done
+  run -1 pgrep -f 'sleep 86424[.]5'
+  run -2 env DIR=students/time/1-2 TIME=soon tests/bin/exercise check 1-2 3>&-
+  assert_output 'exercise: TIME, MEMORY and PROCESSES are numbers above 0'
+}
+
+# bounded_run STUDENT N-M COMMAND BOUND: in the background, into the file STUDENT.
+bounded_run() {
+  { env DIR="students/$1/$2" N=3 "$4" timeout 100 tests/bin/exercise "$3" "$2" 2>&1 3>&- &&
+    echo 'status 0' || echo 'status 1'; } >"$T/$1" 3>&- &
+}
+
 @test "grade: called wrongly, it says so, and exits with 2" {
   mkdir students
   run -2 tests/bin/grade none csv 3>&-
