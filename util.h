@@ -83,6 +83,14 @@ static inline _Noreturn void usage_error(const char *usage, const char *problem)
     exit(2);
 }
 
+/* Prints the usage on stdout. Returns 0, the exit status of -h. Ends the program if that fails, as
+ * on a full disk: stdio may find out only when it is flushed (fflush(3)). */
+static inline int print_usage(const char *usage) {
+    if (fputs(usage, stdout) < 0 || fflush(stdout) != 0)
+        die("stdout", errno);
+    return 0;
+}
+
 /* Returns the decimal number that is all of text, from min (at least 0) to max; -1 for anything
  * else: "", "0x50", "-1", "80x", " 80". */
 static inline long parse_number(const char *text, long min, long max) {

@@ -281,7 +281,7 @@ static int parse_options(int argc, char **argv) {
             break;
         case 't': first_wait_ms = number_arg(usage, 't', optarg, 1, LONGEST_WAIT_MS); break;
         case 'r': tries = number_arg(usage, 'r', optarg, 1, 1000); break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -278,7 +278,7 @@ static int parse_options(int argc, char **argv) {
         case 'd': duplicate_percent = (int)number_arg(usage, 'd', optarg, 0, 100); break;
         case 's': seed = (unsigned)number_arg(usage, 's', optarg, 0, 0x7fffffff); break;
         case 'v': verbose = 1; break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -271,7 +271,7 @@ static int parse_options(int argc, char **argv) {
             port = optarg;
             break;
         case 'r': tries = number_arg(usage, 'r', optarg, 0, 1000); break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -255,7 +255,7 @@ static int parse_options(int argc, char **argv) {
             port = optarg;
             break;
         case 'c': connections = number_arg(usage, 'c', optarg, 1, CONNECTIONS_MAX); break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -390,7 +390,7 @@ static int parse_options(int argc, char **argv) {
         case 'q': capacity = number_arg(usage, 'q', optarg, 1, CAPACITY_MAX); break;
         case 'i': idle_ms = 1000 * (int)number_arg(usage, 'i', optarg, 1, 86400); break;
         case 'v': verbose = 1; break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -242,7 +242,7 @@ static int parse_options(int argc, char **argv) {
             number_arg(usage, 'p', optarg, 1, 65535);
             port = optarg;
             break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -357,7 +357,7 @@ static int parse_options(int argc, char **argv) {
             requests.line_size = (size_t)number_arg(usage, 's', optarg, 2, REQUESTS_LINE_LIMIT);
             break;
         case 'd': seconds = number_arg(usage, 'd', optarg, 1, 86400); break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

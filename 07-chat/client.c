@@ -347,7 +347,7 @@ static int parse_options(int argc, char **argv) {
             port = optarg;
             break;
         case 'n': name = optarg; break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

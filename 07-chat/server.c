@@ -445,7 +445,7 @@ static int parse_options(int argc, char **argv) {
         case 'k': history_max = (unsigned)number_arg(usage, 'k', optarg, 0, HISTORY_MAX); break;
         case 't': vanished_seconds = (int)number_arg(usage, 't', optarg, 3, 3600); break;
         case 'v': verbose = 1; break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

@@ -412,7 +412,7 @@ static int parse_options(int argc, char **argv) {
         case 'c': certificate = optarg; break;
         case 'k': key = optarg; break;
         case 'i': verbose = 1; break;
-        case 'h': return fputs(usage, stdout) < 0;
+        case 'h': return print_usage(usage);
         default: fputs(usage, stderr); return 2; /* getopt has said what is wrong */
         }
     }

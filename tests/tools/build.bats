@@ -179,6 +179,23 @@ assert_built() {
   assert_built 0
 }
 
+# ---- every program ----
+
+# fflush(3): stdio keeps a short text, so only a flush finds out that the disk is full.
+@test "-h, and the usage cannot be written: exit 1 with the reason, in all chapters" {
+  [[ -c /dev/full ]] || skip 'no /dev/full here'
+  local program status tried=0
+  for program in "$ROOT"/0*/{server,client,load}; do
+    [[ -x $program ]] || continue
+    status=0
+    "$program" -h >/dev/full 2>"$T/why" || status=$?
+    assert_equal "$status ${program#"$ROOT"/}: $(<"$T/why")" \
+      "1 ${program#"$ROOT"/}: ${program##*/}: stdout: No space left on device (ENOSPC)"
+    tried=$((tried + 1))
+  done
+  ((tried >= 17)) || fail "only $tried programs are built"
+}
+
 # ---- run-tests ----
 
 # run_tests STATUS [VAR=VALUE…] FILE…: in an environment without the bats that runs this test.
