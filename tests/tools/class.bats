@@ -180,7 +180,8 @@ END
 
 # bounded_run STUDENT N-M COMMAND BOUND: in the background, into the file STUDENT.
 bounded_run() {
-  { env DIR="students/$1/$2" N=3 "$4" timeout 100 tests/bin/exercise "$3" "$2" 2>&1 3>&- &&
+  { env DIR="students/$1/$2" START_WITHIN=200 N=3 "$4" timeout 250 tests/bin/exercise "$3" "$2" \
+    2>&1 3>&- &&
     echo 'status 0' || echo 'status 1'; } >"$T/$1" 3>&- &
 }
 
