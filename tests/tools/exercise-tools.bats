@@ -209,6 +209,14 @@ END
   assert_line --partial 'Hint: It ran without answering. Which loop goes on for ever?'
 }
 
+@test "wrong bytes, then an endless loop: the hint is about the bytes" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/    linger_close(client);/    for (;;)\n        ;/' work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line 'expected 6 bytes, received 5; they differ at byte 6:'
+  assert_line --partial 'Hint: The bytes before the caret are right.'
+}
+
 @test "Listening on instead of listening on: the failure shows both lines" {
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   sed -i 's/    announce(fd);/    puts("Listening on 127.0.0.1:4");\n    fflush(stdout);/' \
@@ -235,6 +243,7 @@ END
   rm work/1-1/words.h
   run -2 kit_make exercise-1-1
   assert_line "work/1-1/words.h is missing. ${hint/1-2/1-1}"
+  assert_line --regexp '^work/1-1/server.c:2:10: fatal error: .?words.h'
   mkdir -p work/1-3
   run -2 kit_make exercise-1-3
   assert_line "work/1-3/catch.bats is missing. ${hint/1-2/1-3}"
@@ -510,6 +519,19 @@ shows() {
   assert_equal "$(grep -c '^1-2 passed' "$T/watch.out")" 1
   run cat "$T/watch.err"
   refute_output --partial cksum
+}
+
+# The first has written the state already when it ends. Here we have the state's lock by then.
+@test "a run that ends leaves the lock of another process alone" {
+  sed -i "/told hello/a\\  touch '$T/here'; until [[ -e '$T/go' ]]; do sleep 0.1; done" \
+    tests/01-hello.bats
+  start_tool first env -u MAKEFLAGS "$KIT/tests/bin/exercise" run 1-2
+  wait_for 60 test -e "$T/here"
+  ln -s $$ work/.state.lock
+  kill "$TOOL_PID"
+  touch "$T/go"
+  tool_ends first 143
+  assert_equal "$(readlink work/.state.lock)" $$
 }
 
 @test "two runs of one exercise at once: the second is refused; a hint taken meanwhile counts" {
