@@ -342,6 +342,11 @@ verify() {
   verify 7-9
 }
 
+# bats test_tags=7-10
+@test "7-10: The room in a browser" {
+  verify 7-10
+}
+
 # ---- chapter 08 ----
 
 # bats test_tags=8-1
