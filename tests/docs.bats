@@ -250,6 +250,10 @@ END
   console docs/from-python.md
 }
 
+@test "io-uring: its commands print what it shows" {
+  console docs/io-uring.md
+}
+
 @test "teaching: its commands print what it shows" {
   console docs/teaching.md
 }

@@ -295,6 +295,11 @@ verify() {
   verify 6-9
 }
 
+# bats test_tags=6-10
+@test "6-10: The same service on io_uring" {
+  verify 6-10
+}
+
 # ---- chapter 07 ----
 
 # bats test_tags=7-1

@@ -95,7 +95,7 @@ TEXT = """{heading}
 """
 
 # The libraries that only the other part uses are not of interest here.
-SKIP = ("libuv", "libevent", "redis-benchmark", "rounds")
+SKIP = ("libuv", "liburing", "libevent", "redis-benchmark", "rounds")
 
 
 def main():

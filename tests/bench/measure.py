@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import time
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
 SLICE_S = 0.05 if QUICK else 0.4  # how long a server is asked in a round
+CALLS = 200 if QUICK else 2000  # requests of a run that strace watches
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name]
 AT = [int(number) for number in os.environ.get("AT", "").split(",") if number]
 LOAD = "06-epoll/load"
@@ -34,6 +36,7 @@ SERVERS = [
     ("05", "05 select", 1000, ["05-select/server"]),
     ("06", "06 epoll", 10000, ["06-epoll/server"]),
     ("limit", "limit", 10000, ["build/bench/peer_limit"]),
+    ("uring", "6-10 io_uring", 10000, ["build/bench/6-10/06-epoll/server"]),
     ("libuv", "libuv", 10000, ["build/bench/peer_libuv"]),
     ("libevent", "libevent", 10000, ["build/bench/peer_libevent"]),
     ("asyncio", "asyncio", 10000, ["tests/bench/peer_asyncio.py"]),
@@ -41,6 +44,7 @@ SERVERS = [
 # Connections that ask; lines that each sends together; connections that are silent.
 SCENARIOS = [(c, p, 0) for p in (1, 16) for c in (1, 10, 50, 100, 1000, 10000)]
 SCENARIOS += [(50, 1, 900), (50, 1, 9900)]
+CALLS_AT = (1, 50, 1000)
 SCENARIOS = [s for s in SCENARIOS if s[0] in AT or not AT]
 
 
@@ -98,6 +102,10 @@ class Server:
 
     def files(self):
         return len(os.listdir(self.proc + "fd"))
+
+    def is_traced(self):
+        with open(self.proc + "status") as f:
+            return any(line.startswith("TracerPid:") and line.split()[1] != "0" for line in f)
 
     def add_idle(self, n):
         """Connects n silent clients, and waits until the server has accepted them all."""
@@ -198,6 +206,31 @@ def measure_memory(command, connections):
         return growth(server, before, connections)
 
 
+def traced(server, connections, requests):
+    """How many system calls the server makes for a run of the load generator, in all."""
+    words = ["strace", "-f", "-c", "-qq", "-p", str(server.process.pid)]
+    tracer = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 10
+    while not server.is_traced():
+        if time.monotonic() > end or tracer.poll() is not None:
+            raise Failed("strace: " + tracer.communicate()[1].strip())
+        time.sleep(0.01)
+    load(server, connections, 1, ["-n", requests])
+    tracer.send_signal(signal.SIGINT)
+    total = tracer.communicate()[1].strip().split("\n")[-1].split()
+    return int(total[3] if total[-1] == "total" else "")
+
+
+def measure_calls(command, connections):
+    """System calls per request: the difference of a long run and a short one, so that what is done
+    once for each connection does not count."""
+    with Server(command, connections) as server:
+        warm(server)
+        few = traced(server, connections, CALLS)
+        many = traced(server, connections, 3 * CALLS)
+    return {"calls": (many - few) / (2 * CALLS)}
+
+
 def measure_redis(command, at_once):
     """Somebody else's client. Its replies are not checked."""
     n = int(60000 * SLICE_S * (1 if at_once == 1 else 8))
@@ -256,6 +289,18 @@ def measure_scenario(figures, servers, scenario):
             take(figures, "load", scenario, turn, server, measure_load, *arguments)
 
 
+def measure_all_calls(figures, servers):
+    if not shutil.which("strace"):
+        say("strace is missing, so system calls are not counted")
+        return
+    for connections in (c for c in CALLS_AT if c in AT or not AT):
+        say("system calls, %d connections" % connections)
+        fit = [server for server in servers if connections <= server[2]]
+        for turn, server in turns(fit, min(ROUNDS, 3)):
+            arguments = server[3], connections
+            take(figures, "calls", connections, turn, server, measure_calls, *arguments)
+
+
 def measure_all(figures, servers):
     for scenario in SCENARIOS:
         measure_scenario(figures, servers, scenario)
@@ -263,6 +308,7 @@ def measure_all(figures, servers):
     many = [server for server in servers if server[2] > 1]
     for turn, server in turns(many, min(ROUNDS, 3)):
         take(figures, "memory", server[2], turn, server, measure_memory, server[3], server[2])
+    measure_all_calls(figures, many)
     if not shutil.which("redis-benchmark"):
         say("redis-benchmark is missing, so its part is left out")
         return

@@ -93,6 +93,17 @@ def load_tables(at_once):
         ])
 
 
+def calls_table():
+    at = sorted({row["scenario"] for row in FACTS["figures"] if row["kind"] == "calls"})
+    rows = [
+        [title] + [cell("calls", c, name, "calls", 2) for c in at]
+        for name, title in SERVERS if any(median("calls", c, name, "calls") for c in at)
+    ]
+    if rows:
+        yield "### System calls per request"
+        yield table(["connections"] + [number(c, 0) for c in at], rows)
+
+
 def other_tables():
     memory = [
         [title, number(n, 0)] + [cell("memory", n, name, key, 0) for key in ("new", "used")]
@@ -101,6 +112,7 @@ def other_tables():
     if memory:
         yield "### Resident memory for each idle connection, in bytes"
         yield table(["", "connections", "has sent nothing", "has sent a line"], memory)
+    yield from calls_table()
     redis = [
         [title] + [
             cell("redis", at_once, name, key, digits)
@@ -167,20 +179,20 @@ def about_06():
             + ("" if name == "06" or not times else " (06: %.2f)" % times if differs(times)
                else " (06: no difference)")
             for name, title in SERVERS
-            if name in ("06", "limit", "libuv", "libevent", "asyncio")
+            if name in ("06", "limit", "uring", "libuv", "libevent", "asyncio")
             and median("load", load(50, at_once), name, "cpu")
             for times in [cpu_ratio(load(50, at_once), "06", name)]
         ]
         if "06" in TITLE and parts:
             yield "CPU time per request at 50 connections, %s: %s." % (what, "; ".join(parts))
-    for peer in ("libuv", "libevent", "asyncio"):
+    for peer in ("uring", "libuv", "libevent", "asyncio"):
         pairs = [(s, cpu_ratio(s, "06", peer)) for s in FACTS["scenarios"]]
         pairs = [(s, times) for s, times in pairs if times]
         more = [s for s, times in pairs if times > 1 and differs(times)]
         same = [s for s, times in pairs if not differs(times)]
         if pairs:
             yield "06 needs less CPU per request than %s in %d of %d columns%s%s." % (
-                peer, len(pairs) - len(more) - len(same), len(pairs),
+                TITLE[peer], len(pairs) - len(more) - len(same), len(pairs),
                 "; no difference with (connections × requests at once) " + columns(same)
                 if same else "",
                 "; more with " + columns(more) if more else "")
@@ -275,6 +287,7 @@ def machine():
     yield "compiler", said(os.environ.get("CC", "cc"), "--version")
     yield "C library", said("ldd", "--version")
     yield "libuv", said("pkg-config", "--modversion", "libuv", pattern=version)
+    yield "liburing", said("pkg-config", "--modversion", "liburing", pattern=version)
     yield "libevent", said("pkg-config", "--modversion", "libevent", pattern=version)
     yield "Python", said("python3", "--version", pattern=version)
     yield "redis-benchmark", said("redis-benchmark", "--version", pattern=version)
@@ -285,8 +298,8 @@ def machine():
 
 # ---- plots ----
 
-POINTS = [1, 2, 4, 6, 8, 10, 12, 3, 14]  # no two shapes alike
-DASHES = [1, 2, 3, 4, 5, "'- . '", "'-- .'", "'.. -'", "'-----.'"]
+POINTS = [1, 2, 4, 6, 8, 10, 12, 3, 14, 5]  # no two shapes alike
+DASHES = [1, 2, 3, 4, 5, "'- . '", "'-- .'", "'.. -'", "'-----.'", "'-  '"]
 
 
 def plot(name, key, title, axis):
@@ -345,6 +358,7 @@ In the first two lines, the number after a server, as in "(06: 0.63)", is the CP
 
 - *limit* is a bare epoll loop with nothing around it: it has no [timeouts](glossary.md#timeout) and no limits, and does not handle
   [slow readers](glossary.md#slow-reader). It shows what the [kernel](glossary.md#kernel) costs.
+- *6-10 io_uring* is the solution of [exercise 6-10](io-uring.md): what 06 does, on io_uring.
 - *a thread each* starts a thread for each connection. *04 pool* has as many workers as there are connections; with fewer, the figures would show
   mostly the wait for a worker.
 - *libuv*, *libevent* and *asyncio* offer the line service as a careful user of each library would write it: all replies to one read leave in one write,
@@ -360,6 +374,8 @@ In the first two lines, the number after a server, as in "(06: 0.63)", is the CP
   starts after the clients have connected.
 - *Memory* is how much these idle connections increase the process's resident set (Rss in `/proc/PID/smaps_rollup`). What the kernel keeps for a
   [socket](glossary.md#socket) is not included; it is the same for all servers. The memory of the pool's threads counts as memory of its clients.
+- *System calls* are all that a server makes while it answers, with one request at a time. `strace` counts them, and slows the server. So each wake-up
+  finds more to do than in a run without it.
 - Each figure is the median of the rounds. In each round the servers take turns of 0.4 s (up to 100 connections: three turns of 0.13 s), while the
   others sleep. Before the first round, each server has served one client. In brackets is the ratio to {base} in the same turn (also a median).
 

@@ -226,6 +226,11 @@ all_tools() {
         'macro hiredis/hiredis.h HIREDIS_MAJOR HIREDIS_MINOR HIREDIS_PATCH' \
         'exercise 7-4 cannot be built' \
         libhiredis-dev hiredis-devel hiredis hiredis-dev
+    tool optional 'liburing headers' \
+        'header liburing.h "defined IORING_SETUP_DEFER_TASKRUN"' \
+        'pkg-config --modversion liburing' \
+        'exercise 6-10 cannot be built, and benchmarks do not measure it: liburing 2.3 is needed' \
+        liburing-dev liburing-devel liburing liburing-dev
     tool optional 'libuv headers' 'header uv.h' \
         'macro uv.h UV_VERSION_MAJOR UV_VERSION_MINOR UV_VERSION_PATCH' \
         'benchmarks do not compare with libuv' \

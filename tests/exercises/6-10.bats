@@ -1,0 +1,158 @@
+# 6-10, the line service on io_uring: the kernel receives and sends, and reports what came of it.
+# bats file_tags=6-10
+
+# shellcheck disable=SC2154 # run --separate-stderr sets stderr
+CHAPTER=06-epoll
+load ../helpers/common
+INHERIT=$ROOT/build/helpers/inherit
+SETUP_CALL=425 # io_uring_setup(2), on all processors but Alpha
+
+setup() {
+  local reason
+  trace_tests_only
+  [[ ! ${STOP_FILE-} || ! -e $STOP_FILE ]] || skip 'an earlier test failed'
+  reason=$("$ROOT/build/helpers/uring") || skip "$reason"
+}
+
+has_fds() {
+  (($(fds "$SERVER_PID") <= $1))
+}
+
+# descriptor_kinds: what kind the server's own descriptors are, a line each: proc_pid_fd(5).
+descriptor_kinds() {
+  readlink "/proc/$SERVER_PID/fd"/* | sed -n 's/^anon_inode://p'
+}
+
+# stuck N NAME: N clients that send and never read, until the server has no room for their replies.
+stuck() {
+  NAME=$2 start_peer -t 60 -n "$1" -b 4096 "$PORT" flood:"$PATIENCE" ready:"$T/$2.here" \
+    until:"$T/$2.go" half-close drain
+  wait_for 20 test -e "$T/$2.here"
+}
+
+# io_uring_setup(2).
+# bats test_tags=kit
+@test "the server waits for a ring, not for epoll" {
+  local kinds
+  start_server
+  assert_serving
+  kinds=$(descriptor_kinds)
+  [[ $kinds == *'[io_uring]'* ]] || complain "no ring among its descriptors: $kinds"
+  [[ $kinds != *'[eventpoll]'* ]] || complain "it has an epoll instance, too: $kinds"
+}
+
+# Where io_uring is forbidden: seccomp(2), or /proc/sys/kernel/io_uring_disabled.
+# bats test_tags=kit
+@test "io_uring is forbidden: the server says so and exits 1" {
+  local command
+  "$INHERIT" deny:$SETUP_CALL -- true || skip 'no filters of system calls here (seccomp)'
+  eval "command=($SERVER)"
+  start_tool denied timeout 5 "$INHERIT" deny:$SETUP_CALL -- "${command[@]}" -p 0
+  decided() {
+    [[ -s $T/denied.out ]] || ! running "$TOOL_PID"
+  }
+  wait_for 5 decided
+  [[ ! -s $T/denied.out ]] || complain "it serves without io_uring: $(<"$T/denied.out")"
+  tool_ends denied 1
+  grep -Eq '^server: io_uring.*: Operation not permitted \(EPERM\)$' "$T/denied.err" ||
+    complain 'not the expected message' || last_words denied
+}
+
+# With epoll a request costs a recv and a send at least, and every step an epoll_wait.
+# bats test_tags=kit
+@test "50 clients: fewer system calls than requests, and none that receives or sends" {
+  need strace
+  local calls
+  # LeakSanitizer does not work under strace.
+  export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+  SERVER="strace -D -f -qq -e trace=network,read,write,readv,writev,epoll_wait,epoll_ctl,poll,\
+io_uring_enter -o ${T@Q}/calls $SERVER" start_server
+  run -0 --separate-stderr generate_load -c 50 -n 5000
+  stop_server
+  run grep -cE ' (recv|send|accept|epoll_|read|write)[a-z0-9]*\(([3-9]|[1-9][0-9])' "$T/calls"
+  calls=$output
+  ((calls < 50)) || complain "it receives, sends or waits by $calls calls: $(
+    sed -E 's/^[0-9]+ +//; s/\(.*//' "$T/calls" | sort | uniq -c | sort -rn | head -n 5)"
+  calls=$(grep -c io_uring_enter "$T/calls")
+  ((calls < 5000)) || complain "5,000 requests, and $calls calls of io_uring_enter"
+}
+
+# The end of what has come may be in another result, and behind a send that is not done.
+@test "100 clients, with 1 to 60 kB of lines each: all replies in order, then end of file" {
+  local lines
+  start_server
+  for lines in 60 600 3750; do
+    run "$PEER" -t 20 -n 100 "$PORT" lines:$lines half-close lines-back:$lines eof
+    ((status == 0)) || complain "$output"
+  done
+}
+
+# send(2) takes what there is room for: the kernel reports how much that was.
+@test "a client that reads slowly gets every byte of 1 MB" {
+  seq 1000000 1131071 >"$T/sent"
+  sed 's/^/+/' "$T/sent" >"$T/expected"
+  start_server
+  "$PEER" -b 4096 "$PORT" echo:"$T/sent":2000 >"$T/received"
+  same_bytes "$T/expected" "$T/received"
+}
+
+# Buffers that wait for a client which does not read are missing for all others; and what is
+# received for it, although nobody asked, has to be kept somewhere.
+@test "30 clients that never read: others are served, and each gets its replies when it reads" {
+  local before grown
+  forget_freed_memory
+  start_server
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  stuck 30 greedy
+  run "$PEER" -t 10 -n 20 "$PORT" lines:1000 half-close lines-back:1000 eof
+  ((status == 0)) || complain "$output"
+  grown=$(($(rss_kb "$SERVER_PID") - before))
+  [[ ${SAN-} ]] || ((grown < 30 * 512)) || complain "it has grown by $grown kB"
+  assert_not_spinning
+  touch "$T/greedy.go"
+  NAME=greedy finish_peer
+  # What all of them sent, then the replies to each. The last line of each may be cut off.
+  awk 'NR == 1 { sent = int($1 / 16) * 17 } NR > 1 { got += $1; bad += $1 % 17 }
+    END { exit !(NR == 31 && !bad && got <= sent && got >= sent - 30 * 17) }' "$T/greedy.out" ||
+    complain 'not every line was answered'
+}
+
+# A send that is under way reads the memory that it was given, and keeps the socket open.
+@test "clients that reset while the kernel sends to them leave nothing behind" {
+  local before
+  start_server
+  assert_serving
+  before=$(fds "$SERVER_PID")
+  "$PEER" -t 20 -n 50 -b 4096 "$PORT" lines:6000 sleep:100 reset
+  "$PEER" -t 20 -n 50 -b 4096 "$PORT" lines:6000 sleep:100 gone
+  "$PEER" -n 50 "$PORT" send:'hello\nhalf a line' reset
+  wait_for 5 has_fds "$before" || complain "$before descriptors before, now $(fds "$SERVER_PID")"
+  assert_serving
+}
+
+# close(2) alone would leave the socket open for as long as the send waits.
+# bats test_tags=kit
+@test "20 clients that never read are closed after the idle time, and their sockets with them" {
+  local before
+  start_server -i 1
+  assert_serving
+  before=$(fds "$SERVER_PID")
+  start_peer -t 20 -n 20 -b 4096 "$PORT" lines:6000 ready:"$T/here" silent
+  wait_for 10 test -e "$T/here"
+  wait_for 8 has_fds "$before" || complain "$before descriptors before, now $(fds "$SERVER_PID")"
+  wait_for 5 gone_from_kernel
+  assert_serving
+}
+
+# gone_from_kernel: no socket of the server is connected (proc_pid_net(5), state 01).
+gone_from_kernel() {
+  ! awk -v port="$(printf ':%04X' "$PORT")" '$4 == "01" && substr($2, 9) == port { found = 1 }
+    END { exit !found }' /proc/net/tcp
+}
+
+@test "SIGTERM with 20 clients that never read: exit 0 within 2 s" {
+  start_server
+  stuck 20 greedy
+  stop_server
+}
