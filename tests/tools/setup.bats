@@ -142,7 +142,7 @@ bare_system() {
   echo 'echo Bats 1.8.2' | script bats
   echo 'echo GNU parallel 20250101' | script parallel
   printf '%s\n' stdio.h openssl/ssl.h openssl/opensslv.h histedit.h CUnit/Basic.h uv.h \
-    event2/event.h hiredis/async.h >"$T/headers"
+    event2/event.h hiredis/async.h liburing.h >"$T/headers"
   script cc <<FAKE
 while read -r word file; do
   [ "\$word" != '#include' ] || header=\${file#<}
