@@ -323,7 +323,8 @@ client_is_refused() {
   for reply in '+other\n' '+on\n' '+one more\n' 'one\n' '\n' '+two\n+one\n' '+one\n+two\n+two\n'; do
     gives_up 'does not fit' line line send:"$reply" drain
   done
-  gives_up 'longer than any line' line line fill:70000 drain
+  # An older copy of the client says the second of these.
+  gives_up '(longer than any line|without an end)' line line fill:70000 drain
 }
 
 # bats test_tags=kit
