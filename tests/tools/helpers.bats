@@ -158,7 +158,7 @@ failed() {
   run -0 "$PEER" "$PORT" send:x closed:5000
   NAME=third start_fake -- eof
   run -1 "$PEER" "$PORT" closed:30
-  assert_output --partial 'still open after 30 ms'
+  assert_output --partial "still open after $((30 * PATIENCE)) ms"
 }
 
 @test "peer: open fails when the connection does not stay open and silent" {
@@ -176,7 +176,7 @@ failed() {
   start_fake -- line send:x flood:5
   run -1 "$PEER" "$PORT" within:30:line
   assert_output --partial 'within:30:line'
-  assert_output --partial 'not done within 30 ms'
+  assert_output --partial "not done within $((30 * PATIENCE)) ms"
   NAME=second start_fake -- send:'soon\n' flood:5
   run -1 "$PEER" "$PORT" within:3000:line within:30:drain
   assert_line --partial 'within:30:drain'
@@ -186,7 +186,7 @@ failed() {
   start_fake -- eof
   run -3 "$PEER" -t 1 "$PORT" send:x line close
   assert_output --partial 'line (port'
-  assert_output --partial 'not done after 1 s'
+  assert_output --partial "not done after $PATIENCE s"
 }
 
 @test "PATIENCE multiplies the limits of peer, crowd, wait_for and the start of a server" {
@@ -509,7 +509,7 @@ END
   START_WITHIN=1
   serves 'echo some other words; echo a reason >&2' "$forever"
   run -1 in_shell -- start_server
-  assert_line "server did not print 'listening on ADDR:PORT' within 1 s"
+  assert_line "server did not print 'listening on ADDR:PORT' within $PATIENCE s"
   assert_line 'a reason'
   serves 'echo a reason >&2; exit 3'
   run -1 in_shell -- start_server
