@@ -56,7 +56,7 @@ bats_lib() {
 # python_has MODULE: the system's packages belong to the system's Python, which another one may
 # hide: docs/book/build.py looks there, too.
 python_has() {
-    python3 -c "import $1" || /usr/bin/python3 -c "import $1"
+    has python3 && { python3 -c "import $1" || /usr/bin/python3 -c "import $1"; }
 }
 
 # builds COMPILER [FLAG...]: it compiles and links a program. COMPILER may have several words, as
