@@ -1,6 +1,6 @@
 /* What is new: a bounded queue for each member, sent after the batch; slow readers are dropped.
  * Run: ./4-queues    and in two other terminals: nc 127.0.0.1 9007, a name first, then lines
- * What breaks it: a flood drops quick readers, too; SIGTERM ends it without a word to anyone. */
+ * What breaks it: a flood drops quick readers, too; SIGTERM ends it, and nobody is told. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <errno.h>
