@@ -209,12 +209,17 @@ END
   assert_line --partial 'Hint: It ran without answering. Which loop goes on for ever?'
 }
 
-@test "wrong bytes, then an endless loop: the hint is about the bytes" {
+@test "wrong bytes, then an endless loop: the hint is about the bytes; no bytes: about that" {
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   sed -i 's/    linger_close(client);/    for (;;)\n        ;/' work/1-2/server.c
   run -2 kit_make exercise-1-2
   assert_line 'expected 6 bytes, received 5; they differ at byte 6:'
   assert_line --partial 'Hint: The bytes before the caret are right.'
+  sed -i 's/    for (;;)$/    return;/; /^ *;$/d; s/"hello\\n", 5/"", 0/' work/1-2/server.c
+  sed -i 's/    return;/    close(client);/' work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line 'expected 6 bytes, received 0; they differ at byte 1:'
+  assert_line --partial 'Hint: Nothing came back.'
 }
 
 @test "Listening on instead of listening on: the failure shows both lines" {
@@ -575,14 +580,40 @@ shows() {
   assert_line --partial 'your copy is now in work/old/1-2.1'
 }
 
+@test "next: after warm-ups only, the easiest of chapter 01, wherever the last warm-up was" {
+  mv 02-more/words.h 01-hello/ && sed -i '/^with=/d' 01-hello/exercises/1-it/about
+  mkdir -p 02-more/exercises 02-more/steps
+  cp 01-hello/server.c 02-more/steps/1-hello.c
+  cp 01-hello/{server.c,client.c,Makefile} 02-more/
+  cp -r 01-hello/exercises/2-it 02-more/exercises/0-it
+  cp -r 01-hello/exercises/2-it 02-more/exercises/2-it
+  sed -i 's/kind=hunt/kind=first/; $astep=1-hello' 02-more/exercises/0-it/about
+  sed 's/01-hello/02-more/' tests/exercises/1-1.bats >tests/exercises/2-0.bats
+  run -0 kit_make next
+  assert_line --regexp '^2-0 \(first'
+  kit_make exercise-2-0 || true
+  printf '%s\n' '2-0 passed program 0' >work/state
+  run -0 kit_make next
+  assert_line --regexp '^1-1 '
+}
+
+@test "hint: its lines are folded between words, for a terminal of 80 columns" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  printf '%s ' {1..60}word >01-hello/exercises/2-it/hint-1
+  run -0 kit_make hint-1-2
+  ((${#lines[@]} >= 5))
+  [[ ! $output =~ [^$'\n']{81} && ${lines[0]} == *'word ' ]]
+}
+
 @test "next: what was started comes first, then the easiest of the chapter worked on last" {
   mkdir -p 02-more/exercises
   cp -r 01-hello/exercises/2-it 02-more/exercises/1-it
   cp -r 01-hello/exercises/2-it 02-more/exercises/2-it
   sed -i 's/minutes=5/minutes=9/' 02-more/exercises/1-it/about
+  sed -i 's/minutes=5/minutes=9/' 01-hello/exercises/1-it/about
   mkdir work
-  run -0 kit_make next
-  assert_line --regexp '^1-1 '
+  run -0 kit_make next # the easiest of the first chapter
+  assert_line --regexp '^1-2 '
   printf '%s\n' '1-3 failed - 0' >work/state
   run -0 kit_make next
   assert_line --regexp '^1-3 '
