@@ -300,6 +300,11 @@ verify() {
   verify 6-10
 }
 
+# bats test_tags=6-11
+@test "6-11: A new version without losing a connection" {
+  verify 6-11
+}
+
 # ---- chapter 07 ----
 
 # bats test_tags=7-1

@@ -15,6 +15,7 @@
  * FAULT_HOST=NAME,ADDRESS,...
  *                    getaddrinfo finds these addresses (in numbers) under NAME, in this order.
  * FAULT_SELF=1       connect connects an IPv4 socket to itself.
+ * FAULT_USER=1       SO_PEERCRED (unix(7)) reports a user that is not the peer's.
  * FAULT_PORT=N[,FILE]
  *                    bind to any port but 0 binds N instead (0: a free port), and writes to FILE
  *                    which port that is. Unless N is 0, connect and sendto to a chapter's own port
@@ -94,7 +95,7 @@ enum {
     X(bind) X(close) \
     X(recv) X(recvfrom) X(recvmsg) X(read) X(readv) X(send) X(sendto) X(sendmsg) X(write) \
     X(writev) X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) X(epoll_ctl) \
-    X(getaddrinfo) X(freeaddrinfo) X(alarm) \
+    X(getaddrinfo) X(freeaddrinfo) X(alarm) X(getsockopt) \
     X(pthread_create) X(pthread_mutex_lock) X(pthread_cond_wait) X(pthread_cond_signal)
 
 #define E(name) {#name, name}
@@ -112,7 +113,8 @@ static const struct {
     const char *name;
     int value;
 } signals[] = {
-    E(SIGALRM), E(SIGCHLD), E(SIGHUP), E(SIGINT), E(SIGPIPE), E(SIGTERM), E(SIGUSR1), E(SIGUSR2),
+    E(SIGALRM), E(SIGCHLD), E(SIGCONT), E(SIGHUP),  E(SIGINT),  E(SIGKILL),
+    E(SIGPIPE), E(SIGQUIT), E(SIGSTOP), E(SIGTERM), E(SIGUSR1), E(SIGUSR2),
 };
 /* clang-format on */
 
@@ -145,6 +147,7 @@ static int signals_count;
 
 static size_t short_limit; /* 0: writes are not shortened */
 static int connect_to_self;
+static int other_user;
 static atomic_int ready; /* 0: nothing is counted (at the start and end of the process) */
 static int from_listen;  /* ready becomes 1 when the program calls listen */
 
@@ -383,6 +386,7 @@ __attribute__((constructor)) static void load(void) {
     read_host(getenv("FAULT_HOST"));
     read_port(getenv("FAULT_PORT"));
     connect_to_self = getenv("FAULT_SELF") != NULL;
+    other_user = getenv("FAULT_USER") != NULL;
     const char *after = getenv("FAULT_AFTER");
     if (after && strcmp(after, "listen") != 0)
         refuse("FAULT_AFTER", "want listen, not", after);
@@ -635,6 +639,13 @@ int connect(int fd, TO a, socklen_t size) {
     if (connect_to_self && family == AF_INET && bind_to_peer(fd, to, size) < 0)
         return -1;
     return real()->connect(fd, GIVE(to), size);
+}
+
+int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size) {
+    const int result = real()->getsockopt(fd, level, name, value, size);
+    if (other_user && result == 0 && level == SOL_SOCKET && name == SO_PEERCRED)
+        ((struct ucred *)value)->uid++;
+    return result;
 }
 
 /* The list that getaddrinfo returns for FAULT_HOST is never freed. It has each address once. */

@@ -329,6 +329,18 @@ END
   assert_output True
 }
 
+@test "FAULT_USER: SO_PEERCRED reports another user" {
+  command -v python3 >/dev/null || skip 'python3 is missing: make setup installs it'
+  local program='import os, socket, struct
+a, b = socket.socketpair()
+pid, uid, gid = struct.unpack("3I", a.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+print(pid == os.getpid(), uid - os.getuid(), gid == os.getgid())'
+  faulty python3 -c "$program"
+  assert_output 'True 0 True'
+  faulty FAULT_USER=1 python3 -c "$program"
+  assert_output 'True 1 True'
+}
+
 # ---- FAULT_PORT ----
 
 # Binds the port 9001, and says which port it got; connects to 9001; sends a datagram to 9002.
