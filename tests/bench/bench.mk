@@ -5,7 +5,7 @@ PEERS := $(patsubst tests/bench/%.c,build/bench/%,$(wildcard tests/bench/peer_*.
 SOLUTIONS := $(foreach id,6-4 6-10,build/bench/$(id)/06-epoll/server)
 
 .PHONY: bench
-bench: all helpers $(PEERS) $(SOLUTIONS) ## measure 03 to 08 beside others (ten minutes; QUICK=1 tries it out)
+bench: all helpers $(PEERS) $(SOLUTIONS) build/bench/peer_net ## measure 03 to 08 beside others (15 minutes; QUICK=1 tries it out)
 	@tests/bench/run
 
 HEADER_peer_libuv    = uv.h
@@ -36,3 +36,9 @@ build/bench/6-%/06-epoll/server: $$(wildcard 06-epoll/exercises/$$*-*/solution.p
 	@if echo '#include <$(or $(HEADER_6-$*),errno.h)>' | $(CC) -E - >/dev/null 2>&1; then \
 	  $(MAKE) --no-print-directory -C $(@D) server LDLIBS='$(LIBS_6-$*)'; \
 	else echo 'bench: $(HEADER_6-$*) is missing, so 6-$* is not measured (make setup)'; fi
+
+build/bench/peer_net: tests/bench/peer_net.go
+	@mkdir -p $(@D)
+	@if command -v go >/dev/null; then \
+	  set -x; GO111MODULE=off GOCACHE='$(CURDIR)/build/bench/go' go build -o $@ $<; \
+	else echo 'bench: go is missing, so peer_net is not built (SETUP_EXTRA=ci make setup)'; fi

@@ -18,6 +18,8 @@ ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 3))
 CROWD = "build/helpers/crowd"
 RECEIVERS = 200
 LINES = {1: 50, 10: 200} if QUICK else {1: 600, 10: 4000}  # said one by one, in batches of ten
+MEMBERS = (50, 100, 200) if QUICK else (50, 100, 200, 500, 1000, 2000)
+HEARD = 5000 if QUICK else 100000  # lines that all members together receive, whatever MEMBERS is
 MANY = 100 if QUICK else 1000
 SILENT = 100 if QUICK else 500
 FLOOD = 20000 if QUICK else 200000
@@ -26,7 +28,7 @@ FLOOD = 20000 if QUICK else 200000
 SERVERS = [
     ("naive", "naive", MANY, ["build/bench/peer_naive"]),
     ("ncat", "ncat --chat", RECEIVERS, ["ncat"]),
-    ("07", "07 chat", MANY, ["07-chat/server", "-r", "0", "-m", "1100"]),
+    ("07", "07 chat", MANY, ["07-chat/server", "-r", "0", "-m", "2000"]),
 ]
 
 
@@ -83,9 +85,9 @@ def run(server, *scenario):
     return [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", out)]
 
 
-def measure_load(command, batch):
+def measure_load(command, receivers, lines, batch):
     with start(command) as server:
-        client = crowd(server, "load", RECEIVERS, LINES[batch], batch)
+        client = crowd(server, "load", receivers, lines, batch)
         client.stdout.readline()  # "go": all are in
         cpu = -server.cpu_ns()
         line = client.stdout.readline()  # "N lines were heard in S s"
@@ -133,8 +135,14 @@ def measure_all(figures, servers):
     for batch in LINES:
         say("chat: %d receivers, %d lines at a time" % (RECEIVERS, batch))
         for turn, server in turns(servers, ROUNDS):
-            take(figures, "chat", batch, turn, server, measure_load, server[3], batch)
+            arguments = server[3], RECEIVERS, LINES[batch], batch
+            take(figures, "chat", batch, turn, server, measure_load, *arguments)
     many = [server for server in servers if server[0] != "ncat"]  # it refuses so many, or dies
+    for members in MEMBERS:
+        say("chat: %d members" % members)
+        for turn, server in turns(many, ROUNDS):  # the one who speaks is a member, too
+            arguments = server[3], members - 1, max(3, HEARD // members), 1
+            take(figures, "members", members, turn, server, measure_load, *arguments)
     for kind, measure in (
         ("memory", measure_memory), ("join", measure_join), ("broadcast", measure_broadcast)
     ):
@@ -159,6 +167,7 @@ def main():
         "servers": [s[:3] for s in servers],
         "missing": missing,
         "scenarios": [],
+        "members": MEMBERS,
         "many": MANY,
         "silent": SILENT,
         "receivers": RECEIVERS,

@@ -1,7 +1,12 @@
 """chat_report.py FILE DIR: writes the chat room's part of DIR/benchmarks.md from what chat.py put
 into FILE. As in report.py, every sentence with a figure is made from the figures."""
+import os
+import statistics
+import subprocess
+import sys
+
 from parts import HEADINGS, write_part
-from report import DIR, FACTS, SERVERS, TITLE, machine, median, number, ratio, table
+from report import DIR, FACTS, SERVERS, TITLE, machine, median, number, ratio, rounds, table
 
 MANY, FLOOD = FACTS["many"], FACTS["flood"]
 PEERS = [name for name in ("naive", "ncat") if name in TITLE]
@@ -19,6 +24,57 @@ def load_cell(server, batch):
     return text + (" (%.2f)" % times if times else "")
 
 
+def members_rows():
+    """For each server and number of members: CPU time per line received, and its quartiles."""
+    for name, title in SERVERS:
+        for members in FACTS["members"]:
+            values = list(rounds("members", members, name, "cpu").values())
+            if len(values) > 2:
+                low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+                yield name, title, members, "%g" % middle, "%g" % low, "%g" % high
+            elif values:
+                yield name, title, members, "%g" % statistics.median(values), "", ""
+
+
+def draw_members():
+    """One picture: what a line costs over the number of members. Returns the link to it."""
+    pictures = os.path.join(DIR, "pictures")
+    data = os.path.join(pictures, "chat-members.csv")
+    os.makedirs(pictures, exist_ok=True)
+    with open(data, "w", encoding="utf-8") as f:
+        f.write("# CPU time of the server per line that one member receives, in microseconds: the\n"
+                "# median of the rounds, and where their middle half begins and ends. make bench, %s.\n"
+                "server,title,members,median,low,high\n" % FACTS["date"])
+        for row in members_rows():
+            f.write(",".join(map(str, row)) + "\n")
+    words = [sys.executable, "-B", "tests/pictures/charts.py", "chat-members", data]
+    done = subprocess.run([*words, os.path.join(pictures, "chat-members.svg")], check=False)
+    if done.returncode:
+        return ""
+    few, many = (number(FACTS["members"][i], 0) for i in (0, -1))
+    return "![CPU time per line received, from %s to %s members](pictures/chat-members.svg)\n\n" % (
+        few, many)
+
+
+def members_table():
+    shown = [(name, title) for name, title in SERVERS
+             if any(row[0] == name for row in members_rows())]
+    return table(["members"] + [number(members, 0) for members in FACTS["members"]], [
+        [title] + [cell("members", members, name, "cpu", 2) for members in FACTS["members"]]
+        for name, title in shown
+    ])
+
+
+def about_members():
+    """How much more, or less, a line costs in the largest room than in the smallest."""
+    few, many = FACTS["members"][0], FACTS["members"][-1]
+    for name, title in SERVERS:
+        times = ratio("members", many, name, "cpu", name, few)
+        if times:
+            yield "With %s members instead of %s, a line that one member receives costs %s %.2f times as much." % (
+                number(many, 0), number(few, 0), title, times)
+
+
 def sentences():
     for batch, what in ((1, "One line at a time"), (10, "In batches of ten")):
         for peer in PEERS:
@@ -26,6 +82,7 @@ def sentences():
             if times:
                 yield "%s, 07 needs %.2f of the CPU time of %s per line that one member receives." % (
                     what, times, TITLE[peer])
+    yield from about_members()
     memory = median("memory", MANY, "07", "bytes")
     if memory is not None:
         yield "A silent member of 07 costs %s bytes." % number(memory, 0)
@@ -89,6 +146,12 @@ TEXT = """{heading}
 
 {load}
 
+### CPU time per line received, in µs, over the number of members
+
+{members_picture}One line at a time, as above. All but one of the members receive each line.
+
+{members}
+
 ### {many} people
 
 {people}
@@ -111,6 +174,8 @@ def main():
             [title] + [load_cell(name, batch) for batch in BATCHES] for name, title in SERVERS
         ]),
         people=table([""] + [title for _, _, title, _ in COLUMNS], people),
+        members=members_table(),
+        members_picture=draw_members(),
         many=number(MANY, 0),
         notices=number(MANY * (MANY + 1) // 2, 0),
         receivers=FACTS["receivers"],

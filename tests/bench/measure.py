@@ -21,7 +21,7 @@ import time
 QUICK = os.environ.get("QUICK", "0") not in ("", "0")
 ROUNDS = int(os.environ.get("ROUNDS") or (1 if QUICK else 5))
 SLICE_S = 0.05 if QUICK else 0.4  # how long a server is asked in a round
-CALLS = 200 if QUICK else 2000  # requests of a run that strace watches
+CALLS = 200 if QUICK else 1000  # requests of a run that strace watches
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name]
 AT = [int(number) for number in os.environ.get("AT", "").split(",") if number]
 LOAD = "06-epoll/load"
@@ -296,7 +296,7 @@ def measure_all_calls(figures, servers):
     for connections in (c for c in CALLS_AT if c in AT or not AT):
         say("system calls, %d connections" % connections)
         fit = [server for server in servers if connections <= server[2]]
-        for turn, server in turns(fit, min(ROUNDS, 3)):
+        for turn, server in turns(fit, 1):  # a second round counts the same
             arguments = server[3], connections
             take(figures, "calls", connections, turn, server, measure_calls, *arguments)
 

@@ -2,7 +2,7 @@
 import os
 import re
 
-HEADINGS = ["", "## The chat room", "## TLS"]  # in this order; the first part has none
+HEADINGS = ["", "## The chat room", "## More cores", "## TLS"]  # in this order; the first part has none
 
 
 def write_part(directory, heading, text):

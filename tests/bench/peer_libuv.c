@@ -2,6 +2,7 @@
  *
  * What a careful user of the library writes: one buffer for all reads, uv_try_write first, and a
  * queued uv_write for what the kernel does not take. The lines are those of chapter 06 (lines.h).
+ * -w LOOPS: so many threads, each with a loop and a listening socket of its own (SO_REUSEPORT).
  * Less than 06: no idle timeout, no limit of what is queued for a client that does not read. */
 /* parts: 06-epoll/lines.c 06-epoll/buffer.c */
 #include "../../util.h"
@@ -9,6 +10,8 @@
 #include "../../06-epoll/lines.h"
 #include <sys/resource.h>
 #include <uv.h>
+
+enum { MAX_LOOPS = 64 };
 
 struct client {
     uv_tcp_t tcp;
@@ -20,8 +23,8 @@ struct reply {
     uv_write_t request;
     char data[];
 };
-static char line_buffer[LINES_LIMIT];
-static char reply_buffer[LINES_REPLIES];
+static _Thread_local char line_buffer[LINES_LIMIT];
+static _Thread_local char reply_buffer[LINES_REPLIES];
 
 static void on_close(uv_handle_t *handle) {
     struct client *c = (struct client *)handle;
@@ -132,27 +135,67 @@ static void on_connection(uv_stream_t *listener, int status) {
     uv_read_start((uv_stream_t *)c, on_alloc, on_read);
 }
 
-int main(int argc, char **argv) {
-    uv_loop_t *loop = uv_default_loop();
+/* Returns a socket that listens on this port, beside others of ours. */
+static int listen_shared(int port) {
+    const int on = 1;
     struct sockaddr_in address;
-    struct rlimit files;
-    uv_tcp_t listener;
-    uv_os_fd_t fd;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    int port = 0;
-    if (argc == 3) /* -p PORT */
-        port = atoi(argv[2]);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     uv_ip4_addr("127.0.0.1", port, &address);
-    uv_tcp_init(loop, &listener);
-    int error = uv_tcp_bind(&listener, (struct sockaddr *)&address, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, SOMAXCONN) < 0)
+        die("listen", errno);
+    return fd;
+}
+
+static int port_of(int fd) {
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
+    getsockname(fd, (struct sockaddr *)&address, &size);
+    return ntohs(address.sin_port);
+}
+
+/* One loop: the function of a thread. */
+static void serve(void *fd) {
+    uv_loop_t loop;
+    uv_tcp_t listener;
+    int error = uv_loop_init(&loop);
+    if (!error)
+        error = uv_tcp_init(&loop, &listener);
+    if (!error)
+        error = uv_tcp_open(&listener, *(const int *)fd);
     if (!error)
         error = uv_listen((uv_stream_t *)&listener, SOMAXCONN, on_connection);
     if (error)
         die(uv_strerror(error), 0);
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+int main(int argc, char **argv) {
+    struct rlimit files;
+    uv_thread_t thread;
+    int fds[MAX_LOOPS];
+    int loops = 1;
+    int port = 0;
+    int option;
+    while ((option = getopt(argc, argv, "p:w:")) != -1) {
+        if (option == 'p')
+            port = atoi(optarg);
+        else
+            loops = atoi(optarg);
+    }
+    if (loops < 1 || loops > MAX_LOOPS)
+        die("-w: not a number of loops", 0);
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
     signal(SIGPIPE, SIG_IGN);
-    uv_fileno((uv_handle_t *)&listener, &fd);
-    announce(fd);
-    return uv_run(loop, UV_RUN_DEFAULT);
+    fds[0] = listen_shared(port);
+    for (int i = 1; i < loops; i++)
+        fds[i] = listen_shared(port_of(fds[0]));
+    announce(fds[0]);
+    for (int i = 1; i < loops; i++)
+        uv_thread_create(&thread, serve, &fds[i]);
+    serve(&fds[0]);
+    return 0;
 }

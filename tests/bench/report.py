@@ -336,9 +336,9 @@ PLOTS = [
 
 TEXT = """# Benchmarks
 
-`make bench` writes this page, and its next run overwrites it. A run takes ten minutes, and needs two cores that nothing else uses. `QUICK=1 make bench`
-only tries out whether everything works, and writes to `build/bench`. `ONLY=06,libuv` measures only these servers, `ONLY=chat` only the chat room of 07.
-`AT=50,1000` measures only these numbers of connections, and `ROUNDS=5` sets the number of rounds.
+`make bench` writes this page, and its next run overwrites it. A run takes a quarter of an hour, and needs two cores that nothing else uses. `QUICK=1 make bench`
+only tries out whether everything works, and writes to `build/bench`. `ONLY=06,libuv` measures only these servers, `ONLY=chat` only the chat room of 07,
+`ONLY=cores` only how more loops help. `AT=50,1000` measures only these numbers of connections, and `ROUNDS=5` sets the number of rounds.
 
 All servers offer the [line service](glossary.md#line-service): they answer each line with `+` and the line. Some have a [thread](glossary.md#thread) or a
 [worker](glossary.md#worker) for each connection, others serve all [descriptors](glossary.md#descriptor) in one thread. The plots show CPU time,

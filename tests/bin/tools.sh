@@ -361,6 +361,9 @@ all_tools() {
         'node --version' 'a test of exercise 7-10 is skipped' \
         node-ws - - -
 
+    tool ci go 'has go' 'go version' 'benchmarks do not compare with Go' \
+        golang-go golang go go
+
     tool editor gdb 'has gdb' 'gdb --version' 'an editor cannot debug the programs' \
         gdb gdb gdb gdb
     tool editor clangd 'has clangd' 'clangd --version' \
