@@ -1,5 +1,5 @@
 """Makes a Trace of what a Stage has recorded: who is in it, and what belongs into the picture."""
-from events import Records, Trace, parse_call, protocols
+from events import RECEIVERS, SENDERS, Records, Trace, parse_call, protocols
 
 SHOWN = {"socket", "bind", "listen", "accept", "connect", "send", "sendmsg", "write", "recv",
          "recvmsg", "read", "shutdown", "close", "poll", "select", "epoll_wait"}
@@ -14,21 +14,30 @@ def read_calls(text, lane):
     for call, after in zip(calls, calls[1:]):
         if call.end is not None:
             call.end = min(call.end + LATER, after.start)
-    return calls
+    # One that a signal has interrupted is begun again.
+    for call, after in zip(calls, calls[1:]):
+        if call.end is None and call.name == after.name:
+            after.start = call.start
+    return [c for c, after in zip(calls, calls[1:]) if c.end is not None] + calls[-1:]
 
 
-def shown_calls(calls, known, scene):
-    """Those of a program's calls that the picture shows: of the scene's protocol, as the C library
+def made_sockets(threads):
+    """[(descriptor, time)] of what a program got from socket and accept, in whatever thread."""
+    return [(call.result, call.start) for calls in threads for call in calls
+            if call.name in ("socket", "accept") and call.result is not None]
+
+
+def shown_calls(calls, known, made, scene):
+    """Those of a thread's calls that the picture shows: of the scene's protocol, as the C library
     has sockets of its own."""
     wanted = (SHOWN | getattr(scene, "SHOW", set())) - getattr(scene, "HIDE", set())
     protocol = "TCP" if "TCP" in known.values() else "UDP"
-    shown, made = [], set()
+    shown = []
     for call in calls:
         call.protocol = known.get(call.inode, "")
-        if call.name in ("socket", "accept") and call.result is not None:
-            made.add(call.result)
         # Some descriptors are copies, made only to try something.
-        tried = call.name == "close" and call.fd not in made
+        tried = call.name == "close" and not any(
+            fd == call.fd and time < call.start for fd, time in made)
         belongs = call.polls if call.name in POLLS else call.protocol == protocol
         if belongs and call.name in wanted and not tried:
             shown.append(call)
@@ -48,13 +57,17 @@ def within(calls, begin, finish):
     return kept
 
 
-def split_lanes(name, worker, threads):
-    """{lane: calls} of a program: one for each of its threads, in the order of their first call."""
-    found = [calls for calls in threads if calls]
-    rest = sorted(found[1:], key=lambda calls: calls[0].start)
-    lanes = {name: found[0] if found else []}
-    for number, calls in enumerate(rest, 1):
-        lane = f"{worker} {number}" if worker else f"{name} {number + 1}"
+def split_lanes(name, others, threads):
+    """{lane: calls} of a program: one for each of its threads that does something, in the order of
+    their first call. others are the names of those after the first one."""
+    busy = [calls for calls in threads[1:] if calls]
+    busy.sort(key=lambda calls: calls[0].start)
+    names = list(others)
+    if threads and threads[0] or not others:
+        names.insert(0, name)
+    lanes = {}
+    for calls in ([threads[0]] if threads and threads[0] else []) + busy:
+        lane = names[len(lanes)] if len(lanes) < len(names) else f"{name} {len(lanes) + 1}"
         for call in calls:
             call.lane = lane
         lanes[lane] = calls
@@ -91,23 +104,85 @@ def connection_holders(calls, servers):
     return holders
 
 
+def without_bytes(calls):
+    """The calls of a TLS program without what was read and written, which is encrypted, and without
+    those that found nothing."""
+    kept = [call for call in calls if call.error != "EAGAIN"]
+    for call in kept:
+        if call.name in RECEIVERS | SENDERS:
+            call.data, call.counted = None, False
+    return kept
+
+
+def merge_calls(calls, names):
+    """The calls of one thread, but those of these names that follow each other on the same
+    descriptor and moved bytes are one: how the kernel cuts many bytes depends on the load."""
+    merged = []
+    for call in calls:
+        last = merged[-1] if merged else None
+        if (last and call.name in names and (last.name, last.fd) == (call.name, call.fd)
+                and (last.result or 0) > 0 and (call.result or 0) > 0):
+            last.end, last.result, last.times = call.end, last.result + call.result, 2
+            last.data = None
+            last.counted = last.counted and call.counted
+        else:
+            merged.append(call)
+    return merged
+
+
+def merge_segments(segments):
+    """The segments, but data that follows data in the same direction is one segment with it."""
+    merged, last = [], {}
+    for segment in segments:
+        if segment.is_ack:
+            continue
+        connection = frozenset(segment.lanes)
+        before = last.get(connection)
+        if (before and before.lanes == segment.lanes and before.data and segment.data
+                and "FIN" not in before.flags + segment.flags):
+            before.data += segment.data
+        else:
+            merged.append(segment)
+            last[connection] = segment
+    return merged
+
+
 def place(segments, calls, trace, ports):
     """Says from which lane to which each segment goes; those of nobody are dropped."""
     owners = port_owners(calls, segments, trace.clients, ports)
     holders = connection_holders(calls, trace.servers)
-    seen = set()
-    kept = []
+    doors = [call.lane for call in calls if call.name == "accept"] + trace.servers[:1]
+    kept, begun = [], set()
     for segment in segments:
         client = segment.sender if segment.receiver in ports else segment.receiver
         if client not in owners or {segment.sender, segment.receiver} - {client} - ports:
             continue
-        pair = (owners[client], holders.get(client, trace.servers[0]))
+        # A connection has no thread of its own until the first bytes come.
+        if segment.data:
+            begun.add(client)
+        holder = holders.get(client, doors[0]) if client in begun else doors[0]
+        pair = (owners[client], holder)
         segment.lanes = pair if segment.sender == client else pair[::-1]
-        key = (segment.sender, segment.receiver, segment.seq, segment.flags, segment.data)
-        segment.repeated = bool(segment.flags) and not segment.is_ack and key in seen
-        seen.add(key)
         kept.append(segment)
     return kept
+
+
+def name_lost(segments, losses):
+    """Marks what the scene has lost: after each of these times the next segment to that port."""
+    for time, port in losses:
+        for segment in segments:
+            if segment.time > time and segment.receiver == port:
+                segment.lost = True
+                break
+
+
+def name_words(events, scene):
+    """Asks the scene what it calls the bytes of calls and segments."""
+    if not hasattr(scene, "words"):
+        return
+    for event in events:
+        if getattr(event, "data", None):
+            event.words = scene.words(event.data)
 
 
 def name_records(segments):
@@ -117,6 +192,16 @@ def name_records(segments):
         if segment.data:
             key = (segment.sender, segment.receiver)
             segment.records = streams.setdefault(key, Records()).add(segment.data)
+
+
+def rename(trace, old, new):
+    """Gives a client another name."""
+    trace.clients = [new if lane == old else lane for lane in trace.clients]
+    for event in trace.events:
+        if getattr(event, "lane", "") == old:
+            event.lane = new
+        elif hasattr(event, "lanes"):
+            event.lanes = tuple(new if lane == old else lane for lane in event.lanes)
 
 
 def make_trace(stage, scene, title, about):
@@ -130,21 +215,37 @@ def make_trace(stage, scene, title, about):
     known = protocols(c for threads in programs.values() for calls in threads for c in calls)
     calls = []
     for program, (name, threads) in zip(stage.programs, programs.items()):
-        threads = [shown_calls(found, known, scene) for found in threads]
-        side, worker = trace.clients, ""
+        made = made_sockets(threads)
+        threads = [shown_calls(found, known, made, scene) for found in threads]
+        if getattr(scene, "TLS", False):
+            threads = [without_bytes(found) for found in threads]
+        threads = [merge_calls(found, getattr(scene, "MERGE", ())) for found in threads]
         if program in stage.servers:
-            side, worker = trace.servers, getattr(scene, "WORKER", "")
-        lanes = split_lanes(name, worker, threads)
-        side += lanes
+            lanes = split_lanes(name, getattr(scene, "THREADS", ()), threads)
+            trace.servers += lanes
+        else:
+            lanes = split_lanes(name, (), threads)
+            trace.clients += lanes
         calls += [call for found in lanes.values() for call in found]
     finish = stage.finish or float("inf")
     segments = place(segments, calls, trace, stage.ports)
-    name_records(segments)
+    if hasattr(scene, "MERGE"):
+        segments = merge_segments(segments)
+    trace.tls = getattr(scene, "TLS", False)
+    if trace.tls:
+        name_records(segments)
+    name_lost(segments, stage.losses)
+    name_words(segments + calls, scene)
     calls = within(calls, stage.begin, finish)
     trace.events = calls + [e for e in segments + stage.notes if stage.begin <= e.time <= finish]
     trace.events.sort(key=when)
-    # A thread that does nothing in the picture is not in it.
-    trace.servers[1:] = [lane for lane in trace.servers[1:] if any(c.lane == lane for c in calls)]
+    # What does nothing in this time is not in the picture.
+    busy = {call.lane for call in calls}
+    busy.update(lane for e in trace.events if hasattr(e, "lanes") for lane in e.lanes)
+    trace.clients = [lane for lane in trace.clients if lane in busy] or trace.clients[:1]
+    trace.servers = [lane for lane in trace.servers if lane in busy] or trace.servers[:1]
+    if len(trace.clients) == 1:
+        rename(trace, trace.clients[0], "client")
     trace.seconds = (stage.finish or when(trace.events[-1])) - when(trace.events[0]) \
         if trace.events else 0
     return trace

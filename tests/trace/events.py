@@ -19,9 +19,12 @@ class Call:
     result: int = None
     error: str = ""      # EAGAIN
     data: bytes = None   # the bytes that were sent or received, maybe only the first of them
+    words: str = ""      # what the scene calls these bytes
     detail: str = ""     # what else the picture says: SHUT_WR, a port
     inode: int = None    # of the socket, the same in all programs that have it
     protocol: str = ""   # TCP or UDP; "" for what is no such socket
+    counted: bool = True # how many bytes it moved belongs into the picture
+    times: int = 1       # it stands for several such calls
     polls: bool = False  # it waits for sockets: poll, select, epoll_wait
     peer: int = None     # the port of the peer, where the call says it
 
@@ -36,7 +39,8 @@ class Segment:
     data: bytes = b""
     seq: int = 0
     lanes: tuple = ()    # of the sender and the receiver, once they are known
-    repeated: bool = False
+    lost: bool = False   # the scene lost it on its way
+    words: str = ""      # what the scene calls its bytes
     records: list = field(default_factory=list)  # names of TLS records that end in it
 
     @property
@@ -62,6 +66,7 @@ class Trace:
     servers: list = field(default_factory=list)
     events: list = field(default_factory=list)
     missing: list = field(default_factory=list)  # what could not be recorded
+    tls: bool = False
     seconds: float = 0
 
 
@@ -81,6 +86,7 @@ END = re.compile(r"\)\s+= (?P<value>-?\d+|0x[0-9a-f]+|\?)(<socket:\[(?P<inode>\d
 SOCKET = re.compile(r"(\d+)<socket:\[(\d+)\]>")
 PORT = re.compile(r"port=htons\((\d+)\)")
 MADE = {"SOCK_STREAM": "TCP", "SOCK_DGRAM": "UDP"}
+ADDRESS = re.compile(r'inet_(?:addr\(|pton\(AF_INET6, )"[^"]*"')
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|[0-7]{1,3}|.)")
 SIMPLE = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
@@ -120,7 +126,7 @@ def parse_call(line, lane):
     if end and end["inode"]:
         call.inode = int(end["inode"])
     if call.name in SENDERS | RECEIVERS:
-        strings = STRING.findall(arguments)
+        strings = STRING.findall(ADDRESS.sub('', arguments))
         if strings and (call.name in SENDERS or (call.result or 0) > 0):
             call.data = unescape("".join(strings))
     port = PORT.search(arguments)

@@ -60,6 +60,8 @@ def waits(call, segments):
     lasted long."""
     if call.name not in WAITERS or call.end is None:
         return call.end is None
+    if call.error in ("EINPROGRESS", "EAGAIN"):
+        return False
     if call.end - call.start >= WAIT:
         return True
     if call.name not in ARRIVALS:
@@ -105,7 +107,8 @@ def make_rows(trace, gap=GAP, acks=True):
     rows, last = [], None
     shown = moments(trace) if acks else without_acks(moments(trace))
     for time, what in shown:
-        if gap and last is not None and time - last >= gap:
+        # How long the server has waited for its first client says nothing.
+        if gap and any(row.left for row in rows) and time - last >= gap:
             rows.append(Row(last, gap=time - last))
         last = time
         side = "left" if isinstance(what, Mark) and what.call.lane in trace.clients else "right"
@@ -132,6 +135,14 @@ def note_waiting(rows):
         for mark in (row.left, row.right):
             if mark and mark.kind == "start":
                 waiting.add(mark.call.lane)
+
+
+def side_name(lanes):
+    """The head of one side."""
+    if len(lanes) == 1:
+        return lanes[0]
+    kinds = [lane.split()[0] for lane in lanes]
+    return ", ".join(kind + "s" if kinds.count(kind) > 1 else kind for kind in dict.fromkeys(kinds))
 
 
 def tags(lanes):

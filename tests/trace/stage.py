@@ -21,9 +21,22 @@ import events
 PATIENCE = float(os.environ.get("PATIENCE") or 1)
 LIMIT = 20 * PATIENCE  # seconds for all of a scene
 CALLS = ("%network,read,write,readv,writev,close,poll,ppoll,select,pselect6,?_newselect,"
-         "epoll_wait,epoll_pwait,?epoll_pwait2,futex,clock_nanosleep,wait4,exit_group")
+         "epoll_wait,epoll_pwait,?epoll_pwait2,futex,nanosleep,clock_nanosleep,wait4,waitid,"
+         "rt_sigtimedwait,rt_sigsuspend,?pause,exit_group")
 ENDED = ("", "Z", "X")  # states of a thread
 MARK = ("127.0.0.2", 9)  # where the datagram goes that says: all before it is in the file
+TYPIST = r"""
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+for line in sys.stdin:
+    verb, _, words = line.rstrip("\n").partition(" ")
+    if verb == "send":
+        s.send(words.replace("\\n", "\n").encode())
+    elif verb == "recv":
+        s.recv(int(words or 1000))
+    else:
+        s.close()
+"""
 
 
 class Trouble(Exception):
@@ -100,15 +113,32 @@ class Program:
         self.stage.until(lambda: self.printed().count(text) >= times,
                          f"{self.name} has not printed {text!r}")
 
+    def makes(self, call, times=1):
+        """Waits until it has begun this system call so often: sendto, for example."""
+        def count():
+            text = "".join(self.threads().values())
+            return len(re.findall(rf"^[\d.]+ {call}\(", text, re.MULTILINE))
+        self.stage.until(lambda: count() >= times, f"{self.name} has not called {call}")
+
+    def fails(self, call, error):
+        """Whether this system call has failed with this error."""
+        text = "".join(self.threads().values())
+        return bool(re.search(rf" {call}\(.*= -1 {error} ", text))
+
     def ends(self):
         """Waits for its end. Returns its exit status."""
         self.stage.until(lambda: self.process.poll() is not None, f"{self.name} has not ended")
         return self.process.returncode
 
-    def gets(self, number):
-        """Sends it a signal."""
-        for thread in list(self.threads())[:1]:
-            os.kill(thread, number)
+    def stops(self):
+        """Stops it with SIGSTOP."""
+        thread = next(iter(self.threads()))
+        os.kill(thread, signal.SIGSTOP)
+        self.stage.until(lambda: state(thread) in ("T", "t"), f"{self.name} does not stop")
+
+    def goes_on(self):
+        """Lets it continue."""
+        os.kill(next(iter(self.threads())), signal.SIGCONT)
 
     def quiet(self):
         """Whether each of its threads has ended, or sleeps in a call that has not returned."""
@@ -142,7 +172,10 @@ class Program:
         self.process.wait()
         self.output.close()
         if self.process.stdin:
-            self.process.stdin.close()
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass
 
 
 class Stage:
@@ -157,6 +190,7 @@ class Stage:
         self.servers = []
         self.notes = []
         self.missing = []
+        self.losses = []  # (time, port)
         self.ports = set()
         self.capture = None
         self.begin = 0
@@ -202,6 +236,48 @@ class Stage:
             return True
         self.until(quiet, "the programs do not become quiet")
 
+    def python(self, code):
+        """Starts a client that is a few lines of Python."""
+        return self.client(sys.executable, "-c", code)
+
+    def typist(self, port, name=None):
+        """Starts a client that connects and then does what the scene tells it to: `send TEXT`
+        (\\n is a newline), `recv` (`recv 9`: at most 9 bytes) or `close`, each with says()."""
+        return self.client(sys.executable, "-c", TYPIST, str(port), name=name)
+
+    def lose(self, port):
+        """The network loses the next segment to this port (nft(8): of a million, the first)."""
+        rules = ("add table ip stages; add chain ip stages input "
+                 "{ type filter hook input priority 0; }; "
+                 f"add rule ip stages input th dport {port} numgen inc mod 1000000 == 0 drop")
+        try:
+            subprocess.run(["nft", rules], check=True, stderr=subprocess.PIPE)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise Trouble("nft may not lose a segment here (SETUP_EXTRA=ci make setup installs "
+                          "nft)") from error
+        self.losses.append((time.time(), port))
+
+    def small_buffers(self):
+        """From now on sockets have small buffers, so that few bytes fill them (tcp(7))."""
+        if not os.environ.get("TRACE_NETWORK"):
+            raise Trouble("no right to make a network of its own, which this scene needs")
+        for name in ("tcp_wmem", "tcp_rmem"):
+            with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
+                file.write("4096 4096 4096")
+
+    def file(self, name):
+        """The path of a file that is removed after the scene."""
+        return os.path.join(self.directory, name)
+
+    def arrived(self, port):
+        """Waits until bytes that came to this port have not been read (proc_net_tcp)."""
+        pattern = re.compile(rf" [0-9A-F]+:{port:04X} [0-9A-F]+:[0-9A-F]+ 01 \w+:0*[1-9A-F]")
+
+        def unread():
+            with open("/proc/net/tcp", encoding="ascii") as file:
+                return pattern.search(file.read())
+        self.until(unread, f"nothing arrives at port {port}")
+
     def note(self, text):
         """A sentence at this moment of the picture."""
         self.notes.append(events.Note(time.time(), text))
@@ -225,7 +301,7 @@ class Stage:
 
     def until(self, condition, trouble):
         """Waits for the condition. A scene whose time has expired fails."""
-        while not condition():
+        while time.monotonic() > self.deadline or not condition():
             if time.monotonic() > self.deadline:
                 said = "; ".join(f"{p.name}: {p.printed().strip() or '(nothing)'}"
                                  for p in self.programs)

@@ -5,7 +5,7 @@ All of it is drawn in a column of about 450 units, so that its letters can be re
 """
 from xml.sax.saxutils import escape
 
-from rows import make_rows, tags
+from rows import make_rows, side_name, tags
 from text import mark_text, segment_text, width
 
 SIZE = 13            # of the letters
@@ -21,6 +21,7 @@ STYLE = """
   .back { fill: #ffffff; }
   text { font: 13px ui-monospace, monospace; fill: #1a1a1a; }
   .head, .note { font-weight: bold; }
+  .note { paint-order: stroke; stroke: #ffffff; stroke-width: 5px; }
   .plain { font-family: system-ui, sans-serif; }
   .quiet { fill: #595959; }
   .life { stroke: #767676; stroke-width: 1; }
@@ -29,11 +30,13 @@ STYLE = """
   .to { stroke: #0072b2; fill: #0072b2; }
   .from { stroke: #b34700; fill: #b34700; }
   .arrow { stroke-width: 1.6; fill: none; }
+  .cross { stroke-width: 2.5; fill: none; }
   .ack { stroke-width: 1; stroke-dasharray: 3 3; }
   .tip { stroke: none; }
   @media screen and (prefers-color-scheme: dark) {
     .back { fill: #16191d; }
     text { fill: #e8e8e8; }
+    .note { stroke: #16191d; }
     .quiet { fill: #a8a8a8; }
     .life { stroke: #8a8a8a; }
     .bar { fill: #4a4f57; stroke: #b0b0b0; }
@@ -98,16 +101,17 @@ class Drawing:
 
     def heads(self):
         """The names of the programs, over their lines."""
-        left, right = self.x[self.trace.clients[-1]], self.x[self.trace.servers[0]]
-        self.y += LINE + 6
+        names = [wrap(side_name(lanes), int(SIDE / LETTER))
+                 for lanes in (self.trace.clients, self.trace.servers)]
+        self.y += LINE * max(len(lines) for lines in names) + 6
         for lane, x in self.x.items():
             if self.tags[lane]:
                 self.text(x, self.y, self.tags[lane], "head", "middle")
         first, last = self.x[self.trace.clients[0]], self.x[self.trace.servers[-1]]
-        self.text(first - 12, self.y, side_name(self.trace.clients), "head", "end")
-        self.text(last + 12, self.y, side_name(self.trace.servers), "head")
+        for x, lines, anchor in ((first - 12, names[0], "end"), (last + 12, names[1], "start")):
+            for number, line in enumerate(reversed(lines)):
+                self.text(x, self.y - number * LINE, line, "head", anchor)
         self.y += 8
-        return left, right
 
     def label(self, mark, y, side):
         """What a program did, beside its line."""
@@ -144,11 +148,16 @@ class Drawing:
         middle = (self.x[self.trace.clients[-1]] + self.x[self.trace.servers[0]]) / 2
         for number, line in enumerate(lines):
             self.text(middle, y - 6 - (len(lines) - 1 - number) * LINE, line, "", "middle")
+        if segment.lost:
+            end = (start + 2 * end) / 3
+            self.words.append(f'<path class="{kind} cross" '
+                              f'd="M{end - 5:g} {y - 5:g}l10 10m0-10l-10 10"/>')
         ack = " ack" if segment.is_ack else ""
         self.words.append(f'<path class="{kind} arrow{ack}" '
                           f'd="M{start + sign * 5:g} {y:g}H{end - sign * 10:g}"/>')
-        self.words.append(f'<path class="{kind} tip" d="M{end - sign * 4:g} {y:g}'
-                          f'l{-sign * 10} -4.5v9z"/>')
+        if not segment.lost:
+            self.words.append(f'<path class="{kind} tip" d="M{end - sign * 4:g} {y:g}'
+                              f'l{-sign * 10} -4.5v9z"/>')
 
     def bar(self, lane, top, bottom):
         """The time in which a program waits."""
@@ -188,6 +197,33 @@ class Drawing:
             self.bar(mark.call.lane, self.open.pop(mark.call.lane, y), y)
 
     def draw(self):
+        """The whole file."""
+        self.paragraph(self.trace.title, "head plain")
+        self.heads()
+        top = self.y
+        for row in self.rows:
+            self.row(row)
+        self.y += 6
+        for lane, start in self.open.items():
+            self.bar(lane, start, self.y)
+        for x in self.x.values():
+            self.shapes.insert(0, f'<path class="life" d="M{x:g} {top:g}V{self.y:g}"/>')
+        self.y += LINE
+        if any('class="bar"' in shape for shape in self.shapes):
+            self.shapes.append(f'<rect class="bar" x="{EDGE}" y="{self.y - 11:g}" width="8" '
+                               'height="14"/>')
+            self.text(EDGE + 14, self.y, "waits in this call", "quiet plain")
+        height = self.y + EDGE
+        body = "\n".join(self.shapes + self.words)
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" '
+                f'height="{height:g}" viewBox="0 0 {self.width:g} {height:g}" role="img" '
+                f'aria-labelledby="title desc">\n<title id="title">{escape(self.trace.title)}'
+                f'</title>\n<desc id="desc">{escape(self.trace.about)}</desc>\n'
+                f'<style>{STYLE}</style>\n<rect class="back" width="100%" height="100%"/>\n'
+                f'{body}\n</svg>\n')
+
+
+def draw(self):
         """The whole file."""
         self.paragraph(self.trace.title, "head plain")
         self.heads()

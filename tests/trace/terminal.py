@@ -3,12 +3,14 @@ import os
 import shutil
 import sys
 
-from rows import make_rows, tags
+from rows import make_rows, side_name, tags
 from text import mark_text, segment_text, shorten, width
 
 BOLD, DIM, CYAN, YELLOW, OFF = "\033[1m", "\033[2m", "\033[36m", "\033[33m", "\033[0m"
-UNICODE = {"idle": "│", "wait": "█", "right": "▶", "left": "◀", "line": "─", "gap": "┆"}
-PLAIN = {"idle": "|", "wait": "#", "right": ">", "left": "<", "line": "-", "gap": ":"}
+UNICODE = {"idle": "│", "wait": "█", "right": "▶", "left": "◀", "line": "─", "gap": "┆",
+           "lost": "×"}
+PLAIN = {"idle": "|", "wait": "#", "right": ">", "left": "<", "line": "-", "gap": ":",
+         "lost": "x"}
 
 
 def is_unicode(stream):
@@ -69,8 +71,8 @@ class Screen:
         half = len(line) // 2
         body = line[:half] + label + line[half:]
         if segment.lanes[0] in self.trace.clients:
-            return " " + body + signs["right"] + " "
-        return " " + signs["left"] + body + " "
+            return " " + body + signs["lost" if segment.lost else "right"] + " "
+        return " " + signs["lost" if segment.lost else "left"] + body + " "
 
     def line(self, row, since):
         """One row as a line."""
@@ -94,9 +96,9 @@ class Screen:
         yield self.paint(self.trace.title, BOLD)
         yield ""
         clients, servers = self.trace.clients, self.trace.servers
-        head = " " * 6 + "ms  " + fill(", ".join(clients), self.side, "right") + " "
+        head = " " * 6 + "ms  " + fill(side_name(clients), self.side, "right") + " "
         head += " ".join(self.tags[lane] or " " for lane in clients) + " " * self.middle
-        head += " ".join(self.tags[lane] or " " for lane in servers) + " " + ", ".join(servers)
+        head += " ".join(self.tags[lane] or " " for lane in servers) + " " + side_name(servers)
         yield self.paint(head, BOLD)
         for row in rows:
             yield self.line(row, rows[0].time)

@@ -8,13 +8,17 @@ drives them by what they do, never by time (see Stage in stage.py). Names that i
   ACKS     True: the picture shows all pure ACKs, not only those that answer SYN or FIN
   SHOW     names of calls that it shows as well: {"setsockopt"}
   HIDE     names of calls that it does not show, in the text form either: {"poll"}
-  WORKER   what the server's threads are called but for the first: "worker"
+  MERGE    names of calls: one after the other on the same descriptor, they are shown as one, and
+           so are segments. For many bytes: in which pieces they move depends on the load.
+  THREADS  what the server's threads are called but for the first: ["acceptor", "worker 1"]
+  TLS      True: the picture shows TLS records instead of bytes
 """
 import argparse
 import glob
 import importlib.util
 import os
 import shlex
+import signal
 import sys
 
 sys.dont_write_bytecode = True  # for what is imported from here on
@@ -83,6 +87,7 @@ def perform(scene, home=KIT):
     """Plays a scene. Returns its Trace, and what the programs have printed."""
     title, _, about = scene.__doc__.strip().partition("\n")
     stage = stages.Stage(home)
+    signal.alarm(int(2 * stages.LIMIT))
     try:
         scene.play(stage)
         trace = build.make_trace(stage, scene, title, " ".join(about.split()))
@@ -174,6 +179,9 @@ def main():
     """Runs in a network of its own where that is allowed."""
     arguments = parse_arguments()
     stages.own_network()
+    # Whatever ends this program, it ends what it has started.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         run(arguments)
     except stages.Trouble as trouble:

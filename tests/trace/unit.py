@@ -55,7 +55,7 @@ class Strace(unittest.TestCase):
         lines = ['1.0 socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, IPPROTO_IP) = 5<socket:[1]> <0.1>',
                  '2.0 socket(AF_INET, SOCK_STREAM, IPPROTO_IP) = 6<socket:[2]> <0.1>']
         calls = build.read_calls("\n".join(lines), "client")
-        shown = build.shown_calls(calls, events.protocols(calls), None)
+        shown = build.shown_calls(calls, events.protocols(calls), [(5, 0), (6, 0)], None)
         self.assertEqual([call.result for call in shown], [6])
 
 
@@ -142,9 +142,12 @@ class Picture(unittest.TestCase):
         self.assertEqual(made[0].waiting, set())
 
     def test_a_terminal(self):
-        lines = list(terminal.Screen(small_trace(), io.StringIO(), 90).lines())
+        trace = small_trace()
+        trace.events[0].start = 0.4
+        trace.events.append(events.Call("client", 0.5, 0.5001, "socket", result=3))
+        lines = list(terminal.Screen(trace, io.StringIO(), 90).lines())
         self.assertTrue(any('send(3, "hello") = 5 | --' in line for line in lines), lines)
-        self.assertTrue(any('400 ms' in line for line in lines), lines)
+        self.assertTrue(any('900 ms' in line for line in lines), lines)
         self.assertTrue(all(len(line) <= 90 for line in lines), lines)
         self.assertNotIn("\033", "".join(lines))
 
