@@ -7,18 +7,22 @@ LATER = 0.0003  # seconds
 POLLS = {"poll", "select", "epoll_wait"}
 
 
-def read_calls(text, lane):
-    """All calls of one thread, in its order."""
+def read_calls(text, lane, stopped=False):
+    """All calls of one thread, in its order. In a program that the scene has stopped, a call that
+    this interrupted goes on as the next one."""
     calls = [call for line in text.splitlines() if (call := parse_call(line, lane))]
     # strace begins to measure a call only when it has written how it begins: it ends a bit later.
     for call, after in zip(calls, calls[1:]):
         if call.end is not None:
             call.end = min(call.end + LATER, after.start)
-    # One that a signal has interrupted is begun again.
-    for call, after in zip(calls, calls[1:]):
-        if call.end is None and call.name == after.name:
+    kept = []
+    for call, after in zip(calls, calls[1:] + [None]):
+        interrupted = call.end is None or stopped and call.error == "EINTR"
+        if interrupted and after and call.name == after.name:
             after.start = call.start
-    return [c for c, after in zip(calls, calls[1:]) if c.end is not None] + calls[-1:]
+        else:
+            kept.append(call)
+    return kept
 
 
 def made_sockets(threads):
@@ -134,7 +138,7 @@ def merge_segments(segments):
     """The segments, but data that follows data in the same direction is one segment with it."""
     merged, last = [], {}
     for segment in segments:
-        if segment.is_ack:
+        if segment.is_ack or segment.repeated:
             continue
         connection = frozenset(segment.lanes)
         before = last.get(connection)
@@ -145,6 +149,21 @@ def merge_segments(segments):
             merged.append(segment)
             last[connection] = segment
     return merged
+
+
+def name_repeated(segments):
+    """Marks the TCP segments that carry only bytes, a SYN or a FIN that were sent before."""
+    sent = {}
+    for segment in segments:
+        if not segment.flags or segment.is_ack or "RST" in segment.flags:
+            continue
+        way = (segment.sender, segment.receiver)
+        size = len(segment.data) + ("SYN" in segment.flags) + ("FIN" in segment.flags)
+        # Sequence numbers count modulo 2 to the 32nd.
+        end = (segment.seq + size) % 2**32
+        segment.repeated = way in sent and not 0 < (end - sent[way]) % 2**32 < 2**31
+        if not segment.repeated:
+            sent[way] = end
 
 
 def place(segments, calls, trace, ports):
@@ -211,7 +230,8 @@ def make_trace(stage, scene, title, about):
     programs = {}
     for program in stage.programs:
         name = stage.lane(program)
-        programs[name] = [read_calls(text, name) for text in program.threads().values()]
+        programs[name] = [read_calls(text, name, program.stopped)
+                          for text in program.threads().values()]
     known = protocols(c for threads in programs.values() for calls in threads for c in calls)
     calls = []
     for program, (name, threads) in zip(stage.programs, programs.items()):
@@ -229,6 +249,7 @@ def make_trace(stage, scene, title, about):
         calls += [call for found in lanes.values() for call in found]
     finish = stage.finish or float("inf")
     segments = place(segments, calls, trace, stage.ports)
+    name_repeated(segments)
     if hasattr(scene, "MERGE"):
         segments = merge_segments(segments)
     trace.tls = getattr(scene, "TLS", False)
@@ -236,13 +257,14 @@ def make_trace(stage, scene, title, about):
         name_records(segments)
     name_lost(segments, stage.losses)
     name_words(segments + calls, scene)
+    segments = [s for s in segments if not s.words or s.words != getattr(scene, "SKIP", "")]
     calls = within(calls, stage.begin, finish)
     trace.events = calls + [e for e in segments + stage.notes if stage.begin <= e.time <= finish]
     trace.events.sort(key=when)
-    # What does nothing in this time is not in the picture.
+    # A client that has ended before, and a thread that does nothing, are not in the picture.
     busy = {call.lane for call in calls}
-    busy.update(lane for e in trace.events if hasattr(e, "lanes") for lane in e.lanes)
-    trace.clients = [lane for lane in trace.clients if lane in busy] or trace.clients[:1]
+    gone = {stage.lane(program) for program in stage.clients if program.ended_before(stage.begin)}
+    trace.clients = [lane for lane in trace.clients if lane not in gone]
     trace.servers = [lane for lane in trace.servers if lane in busy] or trace.servers[:1]
     if len(trace.clients) == 1:
         rename(trace, trace.clients[0], "client")

@@ -39,6 +39,7 @@ class Segment:
     data: bytes = b""
     seq: int = 0
     lanes: tuple = ()    # of the sender and the receiver, once they are known
+    repeated: bool = False  # it carries nothing that had not been sent before
     lost: bool = False   # the scene lost it on its way
     words: str = ""      # what the scene calls its bytes
     records: list = field(default_factory=list)  # names of TLS records that end in it

@@ -76,6 +76,7 @@ class Program:
     def __init__(self, stage, name, argv, stdin=subprocess.PIPE):
         self.stage = stage
         self.name = name
+        self.stopped = False
         self.prefix = os.path.join(stage.directory, name.replace(" ", "-"))
         self.output = open(self.prefix + ".output", "w+b")
         environment = dict(os.environ, PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8")
@@ -134,11 +135,17 @@ class Program:
         """Stops it with SIGSTOP."""
         thread = next(iter(self.threads()))
         os.kill(thread, signal.SIGSTOP)
+        self.stopped = True
         self.stage.until(lambda: state(thread) in ("T", "t"), f"{self.name} does not stop")
 
     def goes_on(self):
         """Lets it continue."""
         os.kill(next(iter(self.threads())), signal.SIGCONT)
+
+    def ended_before(self, moment):
+        """Whether it had ended at this time."""
+        ends = re.findall(r"^([\d.]+) exit_group\(", "".join(self.threads().values()), re.MULTILINE)
+        return any(float(time) < moment for time in ends)
 
     def quiet(self):
         """Whether each of its threads has ended, or sleeps in a call that has not returned."""

@@ -93,15 +93,17 @@ def segment_text(segment, columns=60):
     words = [" ".join(flags)] if flags else []
     if segment.data or not segment.flags:
         words.append(data_text(segment, columns))
+    if segment.repeated:
+        words.append("(again)")
     if segment.lost:
         words.append("(lost)")
     return " ".join(words)
 
 
 def compared(trace):
-    """The text form: of each program its calls, and of each direction what was sent. Times, ports
-    and pure ACKs are left out, as they differ from run to run. Of TLS there are only the records
-    and who connects: how many calls move them, and in which order both sides close, is up to the
+    """The text form: of each program its calls, and of each direction what was sent. Times, ports,
+    pure ACKs and what TCP has sent again are left out, as they differ from run to run. Of TLS there
+    are only the records and who connects: how many calls move them, and in which order both sides close, is up to the
     library and the load."""
     lines = [trace.title, ""]
     for lane in trace.clients + trace.servers:
@@ -114,7 +116,7 @@ def compared(trace):
         lines.append("")
     directions = {}
     for event in trace.events:
-        if getattr(event, "flags", None) is not None and not event.is_ack:
+        if hasattr(event, "flags") and not event.is_ack and not event.repeated:
             # Which thread of the server has a connection is in the calls.
             way = tuple("server" if lane in trace.servers else lane for lane in event.lanes)
             texts = event.records or [segment_text(event)]

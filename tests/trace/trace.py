@@ -3,7 +3,8 @@
 
 A scene is a file scenes/NN-name.py. The first line of its docstring is the title of the picture,
 the rest describes it to readers who do not see it. Its function play(stage) starts programs, and
-drives them by what they do, never by time (see Stage in stage.py). Names that it may define:
+drives them by what they do, never by time (see Stage in stage.py). A function
+words(data), if there is one, says what to show instead of these bytes. Other names:
   GAP      the picture shows pauses of so many seconds (none). For scenes with timers.
   ACKS     True: the picture shows all pure ACKs, not only those that answer SYN or FIN
   SHOW     names of calls that it shows as well: {"setsockopt"}
@@ -11,6 +12,7 @@ drives them by what they do, never by time (see Stage in stage.py). Names that i
   MERGE    names of calls: one after the other on the same descriptor, they are shown as one, and
            so are segments. For many bytes: in which pieces they move depends on the load.
   THREADS  what the server's threads are called but for the first: ["acceptor", "worker 1"]
+  SKIP     segments that words() calls so are left out
   TLS      True: the picture shows TLS records instead of bytes
 """
 import argparse

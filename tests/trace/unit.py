@@ -97,6 +97,19 @@ class Pcap(unittest.TestCase):
         self.assertEqual((found.flags, found.data, found.is_ack), ("", b"hello", False))
 
 
+class Repeated(unittest.TestCase):
+    """build.name_repeated"""
+
+    def test_what_tcp_sends_again(self):
+        end = 2**32 - 3
+        found = events.parse_pcap(pcap(tcp(2, seq=end - 1), tcp(24, b"hello", end), tcp(16, seq=2),
+                                       tcp(24, b"hello", end), tcp(24, b"lo, you", 0),
+                                       tcp(17, seq=7), tcp(17, seq=7)))
+        build.name_repeated(found)
+        self.assertEqual([s.repeated for s in found],
+                         [False, False, False, True, False, False, True])
+
+
 class Tls(unittest.TestCase):
     """events.Records"""
 

@@ -23,12 +23,15 @@ s.close()
 
 
 def play(stage):
-    """The kernel delays ACKs only on a connection that has carried requests and replies."""
-    stage.server("03-long-conn/server")
+    """The server is stopped until both pieces are there, so that it always reads both at once."""
+    server = stage.server("03-long-conn/server")
     client = stage.python(CLIENT)
     client.makes("sendto", 20)
     stage.settle()
     stage.begins()
+    server.stops()
     client.says("")
+    client.makes("recvfrom", 21)
+    server.goes_on()
     client.ends()
     stage.over()

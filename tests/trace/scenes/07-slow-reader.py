@@ -6,11 +6,12 @@ server stores the message until she reads again. bob does not wait for her.
 """
 
 HIDE = {"poll"}
+SKIP = "earlier lines"
 
 
 def words(data):
     """What fills the buffers has no meaning."""
-    return "earlier lines" if b"xxx" in data else ""
+    return SKIP if b"xxx" in data else ""
 
 
 def play(stage):

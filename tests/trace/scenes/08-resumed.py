@@ -8,7 +8,8 @@ TLS = True
 HIDE = {"poll", "epoll_wait", "socket", "select", "bind"}
 MERGE = {"read", "write", "recv", "send"}
 
-CLIENT = ["openssl", "s_client", "-brief", "-connect", "127.0.0.1:9008", "-CAfile", "08-tls/certs/ca.pem"]
+CLIENT = ["openssl", "s_client", "-brief", "-connect", "127.0.0.1:9008", "-CAfile",
+          "08-tls/certs/ca.pem"]
 
 
 def talk(stage, *words):
