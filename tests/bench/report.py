@@ -1,11 +1,10 @@
-"""report.py FILE DIR: writes DIR/benchmarks.md and its plots from what measure.py put into FILE.
+"""report.py FILE DIR: writes DIR/benchmarks.md and its charts from what measure.py put into FILE.
 
 Every sentence with a figure is made from the figures: run on another machine, it says other things.
 """
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -296,43 +295,62 @@ def machine():
                     else "one for both, so they take turns: requests per second mean little")
 
 
-# ---- plots ----
+# ---- what the charts show ----
 
-POINTS = [1, 2, 4, 6, 8, 10, 12, 3, 14, 5]  # no two shapes alike
-DASHES = [1, 2, 3, 4, 5, "'- . '", "'-- .'", "'.. -'", "'-----.'", "'-  '"]
-
-
-def plot(name, key, title, axis):
-    series, data = [], []
-    for i, (server, label) in enumerate(SERVERS):
-        points = [(c, median("load", load(c), server, key)) for c in CONNECTIONS]
-        points = ["%d %g" % point for point in points if point[1]]
-        if not points:
-            continue
-        series.append(
-            "'-' with linespoints title '%s' linecolor %d linewidth %s dashtype %s pointtype %d" % (
-                label, i + 1, 3 if server == "06" else 1.5, DASHES[i], POINTS[i]))
-        data += points + ["e"]
-    commands = """
-set terminal svg size 800,500 font 'sans-serif,14' background 'white'
-set output '%s'
-set title '%s'
-set xlabel 'connections'
-set ylabel '%s'
-set logscale xy
-set xrange [0.8:12500]
-set grid
-set key outside right
-plot %s
-""" % (os.path.join(DIR, name), title, axis, ", ".join(series))
-    subprocess.run(["gnuplot"], input=commands + "\n".join(data), text=True, check=True)
-
-
-PLOTS = [
-    ("bench-cpu.svg", "cpu", "Server CPU time per request", "µs (less is better)"),
-    ("bench-throughput.svg", "rate", "Throughput, one request at a time", "requests per second"),
-    ("bench-latency.svg", "p99", "Latency: 99 of 100 replies come within", "µs (less is better)"),
+CHARTS = [
+    ("cpu", "Server CPU time per request"),
+    ("rate", "Throughput, one request at a time"),
+    ("p99", "Latency: 99 of 100 replies come within"),
 ]
+
+
+def quartiles(values):
+    """The band of a chart: the middle half of the rounds, if there are enough."""
+    if len(values) < 3:
+        return "", ""
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return "%g" % first, "%g" % third
+
+
+def write_chart_data(name):
+    with open(name, "w", encoding="utf-8") as f:
+        f.write("# The figures of the charts in benchmarks.md, one request at a time: the median of\n"
+                "# the rounds, and where their middle half begins and ends. make bench, %s.\n"
+                "figure,server,title,connections,median,low,high\n" % FACTS["date"])
+        for key, _ in CHARTS:
+            for server, title in SERVERS:
+                for c in CONNECTIONS:
+                    value = median("load", load(c), server, key)
+                    if value:
+                        spread = quartiles(list(rounds("load", load(c), server, key).values()))
+                        fields = [key, server, title, str(c), "%g" % value, *spread]
+                        f.write(",".join(fields) + "\n")
+
+
+def alternative(key, title):
+    """The chart in words, for those who cannot see it."""
+    ends = []
+    for server, name in SERVERS:
+        values = [(c, median("load", load(c), server, key)) for c in CONNECTIONS]
+        values = [(c, value) for c, value in values if value]
+        if values:
+            ends.append("%s %s (%s)" % (name, number(values[-1][1], 2 if key == "cpu" else 0),
+                                        number(values[-1][0], 0)))
+    unit = {"cpu": "µs", "rate": "requests per second", "p99": "µs"}[key]
+    return ("%s, by the number of connections. The last value of each curve in %s, and in brackets "
+            "its connections: %s. The tables below have all values.") % (title, unit, ", ".join(ends))
+
+
+def draw_charts():
+    pictures = os.path.join(DIR, "pictures")
+    os.makedirs(pictures, exist_ok=True)
+    data = os.path.join(pictures, "bench.csv")
+    write_chart_data(data)
+    for key, _ in CHARTS:
+        chart = "bench-" + key
+        words = [sys.executable, "-B", "tests/pictures/charts.py", chart, data]
+        subprocess.run([*words, os.path.join(pictures, chart + ".svg")], check=False)
+
 
 TEXT = """# Benchmarks
 
@@ -342,7 +360,8 @@ only tries out whether everything works, and writes to `build/bench`. `ONLY=06,l
 
 All servers offer the [line service](glossary.md#line-service): they answer each line with `+` and the line. Some have a [thread](glossary.md#thread) or a
 [worker](glossary.md#worker) for each connection, others serve all [descriptors](glossary.md#descriptor) in one thread. The plots show CPU time,
-[throughput](glossary.md#throughput) and [latency](glossary.md#latency) over the number of connections, with one curve per server:
+[throughput](glossary.md#throughput) and [latency](glossary.md#latency) over the number of connections, with one curve
+per server, and a band that holds the middle half of the rounds:
 
 {plots}
 
@@ -398,13 +417,10 @@ In the first two lines, the number after a server, as in "(06: 0.63)", is the CP
 
 
 def main():
-    if shutil.which("gnuplot"):
-        for name, key, title, axis in PLOTS:
-            plot(name, key, title, axis)
-    else:
-        print("bench: gnuplot is missing, so the plots stay as they were", file=sys.stderr)
+    draw_charts()
     text = TEXT.format(
-        plots="\n\n".join("![%s](%s)" % (title, name) for name, _, title, _ in PLOTS),
+        plots="\n\n".join("![%s](pictures/bench-%s.svg)" % (alternative(key, title), key)
+                         for key, title in CHARTS),
         sentences="\n".join("- " + sentence for sentence in sentences()),
         machine="\n".join("| %s | %s |" % pair for pair in machine()),
         tables="\n\n".join(load_tables(1)),

@@ -23,22 +23,24 @@ DARK = {
     "#0072b2": "#56b4e9",  # blue; sky blue
     "#d55e00": "#e69f00",  # vermilion; orange
     "#009e73": "#2fc79b",  # green
+    "#7a6000": "#e8c547",  # yellow: on white it is brown
     "#aa4a85": "#cc79a7",  # purple: on white it is a darker one
     "#cfe3ef": "#1d3a4d",  # areas: blue
     "#f7dfcc": "#4d3a14",  # vermilion
     "#ccece3": "#17443a",  # green
     "#eedbe7": "#47303d",  # purple
+    "#efe6bb": "#4a4218",  # yellow
     "#dddddd": "#3a3f45",  # gray
 }
 INK, MUTED, GRID = "#000000", "#555555", "#d8d8d8"
-COLORS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#aa4a85"]
-AREAS = dict(zip(COLORS, ["#dddddd", "#cfe3ef", "#f7dfcc", "#ccece3", "#eedbe7"]))
+COLORS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#aa4a85", "#7a6000"]
+AREAS = dict(zip(COLORS, ["#dddddd", "#cfe3ef", "#f7dfcc", "#ccece3", "#eedbe7", "#efe6bb"]))
 
 
 def style():
     rules = [
         "[%s='%s'] { %s: %s }" % (attribute, light, attribute, dark)
-        for light, dark in DARK.items() for attribute in ("fill", "stroke")
+        for light, dark in DARK.items() for attribute in ("fill", "stroke", "color")
     ]
     return ("text { font-family: system-ui, sans-serif }\n"
             "text.mono { font-family: ui-monospace, monospace; white-space: pre }\n"
@@ -74,9 +76,10 @@ def adopt(drawn, title, description):
     left, top, width, height = map(float, re.search(r'viewBox="([^"]+)"', drawn).group(1).split())
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1:drawn.rindex("</svg>")]
     body = re.sub(r"(?s)<!--.*?-->|<title>.*?</title>|<desc>.*?</desc>", "", body)
-    body = re.sub(r"='([^']*)'", r'="\1"', body)
+    body = re.sub(r"(?s)<filter.*?</filter>", "", body).replace("xlink:href", "href")
+    body = re.sub(r"\s*=\s*(['\"])(.*?)\1", r'="\2"', body)
     body = re.sub(r'"rgb\(\s*(\d+),\s*(\d+),\s*(\d+)\)"', hexadecimal, body)
-    body = re.sub(r' (font-family|color|id)="(?!gp)[^"]*"', "", body)
+    body = re.sub(r' (font-family|id)="(?!gp)[^"]*"', "", body)
     for word, value in (("black", "#000000"), ("white", "#ffffff"), ("transparent", "none")):
         body = body.replace('"%s"' % word, '"%s"' % value)
     body = re.sub(r"<text(?![^>]*fill=)", '<text fill="#000000"', body) if scale != 1 else body
