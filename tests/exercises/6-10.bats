@@ -96,6 +96,19 @@ io_uring_enter -o ${T@Q}/calls $SERVER" start_server
   same_bytes "$T/expected" "$T/received"
 }
 
+# A multishot receive goes on by itself: what nobody has answered yet has to have an end.
+@test "a client that sends without reading costs at most 1.5 MB" {
+  local before grown
+  forget_freed_memory
+  start_server
+  assert_serving
+  before=$(rss_kb "$SERVER_PID")
+  stuck 1 greedy
+  grown=$(($(rss_kb "$SERVER_PID") - before))
+  ((grown < 1500)) || complain "it has grown by $grown kB"
+  assert_serving
+}
+
 # Buffers that wait for a client which does not read are missing for all others; and what is
 # received for it, although nobody asked, has to be kept somewhere.
 @test "30 clients that never read: others are served, and each gets its replies when it reads" {
@@ -109,7 +122,8 @@ io_uring_enter -o ${T@Q}/calls $SERVER" start_server
   ((status == 0)) || complain "$output"
   grown=$(($(rss_kb "$SERVER_PID") - before))
   [[ ${SAN-} ]] || ((grown < 30 * 512)) || complain "it has grown by $grown kB"
-  assert_not_spinning
+  wait_for 10 assert_not_spinning 2>/dev/null || # it may have much to read first
+    assert_not_spinning
   touch "$T/greedy.go"
   NAME=greedy finish_peer
   # What all of them sent, then the replies to each. The last line of each may be cut off.
@@ -124,8 +138,9 @@ io_uring_enter -o ${T@Q}/calls $SERVER" start_server
   start_server
   assert_serving
   before=$(fds "$SERVER_PID")
-  "$PEER" -t 20 -n 50 -b 4096 "$PORT" lines:6000 sleep:100 reset
-  "$PEER" -t 20 -n 50 -b 4096 "$PORT" lines:6000 sleep:100 gone
+  NAME=gone start_peer -t 20 -n 20 -b 4096 "$PORT" flood:1 gone
+  "$PEER" -t 20 -n 20 -b 4096 "$PORT" flood:1 reset
+  NAME=gone finish_peer
   "$PEER" -n 50 "$PORT" send:'hello\nhalf a line' reset
   wait_for 5 has_fds "$before" || complain "$before descriptors before, now $(fds "$SERVER_PID")"
   assert_serving
@@ -138,7 +153,7 @@ io_uring_enter -o ${T@Q}/calls $SERVER" start_server
   start_server -i 1
   assert_serving
   before=$(fds "$SERVER_PID")
-  start_peer -t 20 -n 20 -b 4096 "$PORT" lines:6000 ready:"$T/here" silent
+  start_peer -t 20 -n 20 -b 4096 "$PORT" flood:1 ready:"$T/here" silent
   wait_for 10 test -e "$T/here"
   wait_for 8 has_fds "$before" || complain "$before descriptors before, now $(fds "$SERVER_PID")"
   wait_for 5 gone_from_kernel
