@@ -46,7 +46,7 @@ on_two_at_once() {
   start_step && hello || return
   NAME=first ready_peer HERE until:"$T/go" half-close drain || return
   NAME=second start_peer "$PORT" "${HELLO[@]}" || return
-  if NAME=second step_ends 500; then
+  if NAME=second step_ends 2000; then
     ((HOW == 0)) && echo ✓
     return
   fi
