@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 from parts import HEADINGS, write_part
-from report import DIR, FACTS, SERVERS, TITLE, machine, median, number, ratio, rounds, table
+from report import DIR, FACTS, SERVERS, TITLE, machine
+from report import median, number, quartiles, ratio, rounds, table
 
 MANY, FLOOD = FACTS["many"], FACTS["flood"]
 PEERS = [name for name in ("naive", "ncat") if name in TITLE]
@@ -29,11 +30,9 @@ def members_rows():
     for name, title in SERVERS:
         for members in FACTS["members"]:
             values = list(rounds("members", members, name, "cpu").values())
-            if len(values) > 2:
-                low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-                yield name, title, members, "%g" % middle, "%g" % low, "%g" % high
-            elif values:
-                yield name, title, members, "%g" % statistics.median(values), "", ""
+            if values:
+                middle = "%g" % statistics.median(values)
+                yield (name, title, members, middle, *quartiles(values))
 
 
 def draw_members():
@@ -43,8 +42,8 @@ def draw_members():
     os.makedirs(pictures, exist_ok=True)
     with open(data, "w", encoding="utf-8") as f:
         f.write("# CPU time of the server per line that one member receives, in microseconds: the\n"
-                "# median of the rounds, and where their middle half begins and ends. make bench, %s.\n"
-                "server,title,members,median,low,high\n" % FACTS["date"])
+                "# median of the rounds, and where their middle half begins and ends.\n"
+                "# make bench, %s.\nserver,title,members,median,low,high\n" % FACTS["date"])
         for row in members_rows():
             f.write(",".join(map(str, row)) + "\n")
     words = [sys.executable, "-B", "tests/pictures/charts.py", "chat-members", data]
@@ -71,8 +70,8 @@ def about_members():
     for name, title in SERVERS:
         times = ratio("members", many, name, "cpu", name, few)
         if times:
-            yield "With %s members instead of %s, a line that one member receives costs %s %.2f times as much." % (
-                number(many, 0), number(few, 0), title, times)
+            yield ("With %s members instead of %s, a line that one member receives costs %s %.2f "
+                   "times as much.") % (number(many, 0), number(few, 0), title, times)
 
 
 def sentences():

@@ -52,6 +52,14 @@ prove() {
   assert_line '1 passed, 1 failed, 0 skipped'
 }
 
+@test "prove: an exercise that needs what is missing here is skipped with the reason" {
+  exercise 4 build solution 's/"hello\\n"/"hello\\nbye\\n"/; s/, 6,/, 10,/'
+  echo 'needs=no-such-tool' >>"$DIR/about"
+  prove 0 ONLY=1-4
+  assert_line 'skip   1-4   build: A word (no-such-tool is missing)'
+  assert_line '1 passed, 0 failed, 1 skipped'
+}
+
 # All at once, since each costs a compilation.
 @test "prove: faults of an exercise are found and named" {
   # patches

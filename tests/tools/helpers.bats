@@ -984,3 +984,11 @@ without_programs() {
   assert_line 'server.c:1: error: no'
   assert_line 'the build failed; make doctor says what is missing'
 }
+
+# seccomp(2), io_uring_setup(2).
+@test "inherit: deny makes a system call fail with EPERM; uring then says what is forbidden" {
+  local deny=("$ROOT/build/helpers/inherit" deny:425 --)
+  "${deny[@]}" true || skip 'no filters of system calls here (seccomp)'
+  run -1 "${deny[@]}" "$ROOT/build/helpers/uring"
+  assert_output 'io_uring is forbidden here: by kernel.io_uring_disabled, or by the container'
+}
