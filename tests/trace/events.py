@@ -219,7 +219,7 @@ def handshake_messages(body):
     while at + 4 <= len(body):
         size = int.from_bytes(body[at + 1:at + 4], "big")
         if body[at] not in MESSAGES or at + 4 + size > len(body):
-            return ["Handshake, encrypted"]
+            return ["encrypted"]
         names.append(MESSAGES[body[at]])
         at += 4 + size
     return names

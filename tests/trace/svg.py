@@ -12,7 +12,7 @@ SIZE = 13            # of the letters
 LETTER = SIZE * 0.61
 LINE = 17            # from one line of text to the next
 SIDE = 150           # for the calls of each side
-MIDDLE = 136         # between the last client and the first server
+MIDDLE = 150         # between the last client and the first server
 LANE = 20            # from one lifeline to the next
 EDGE = 8
 
@@ -137,7 +137,11 @@ class Drawing:
 
     def arrow_lines(self, segment):
         """What stands over an arrow."""
-        return wrap(segment_text(segment, 14), int((MIDDLE - 8) / LETTER)) if segment else []
+        if not segment:
+            return []
+        if segment.records:
+            return segment_text(segment).split(", ")
+        return wrap(segment_text(segment, 14), int((MIDDLE - 8) / LETTER))
 
     def arrow(self, segment, y):
         """A segment, from one line to another."""

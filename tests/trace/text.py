@@ -82,8 +82,8 @@ def mark_text(mark, columns=60):
 
 
 def segment_text(segment, columns=60):
-    """What a segment carries: SYN ACK, "hello". What was lost says so. ACK is said only where there is nothing else, and
-    beside SYN; PSH never."""
+    """What a segment carries: SYN ACK, "hello". What was lost says so. ACK is said only
+    where there is nothing else, and beside SYN; PSH never."""
     if segment.records:
         counts = {name: segment.records.count(name) for name in segment.records}
         return ", ".join(f"{name} ×{n}" if n > 1 else name for name, n in counts.items())
@@ -103,8 +103,8 @@ def segment_text(segment, columns=60):
 def compared(trace):
     """The text form: of each program its calls, and of each direction what was sent. Times, ports,
     pure ACKs and what TCP has sent again are left out, as they differ from run to run. Of TLS there
-    are only the records and who connects: how many calls move them, and in which order both sides close, is up to the
-    library and the load."""
+    are only the records and who connects: how many calls move them, and in which order both sides
+    close, is up to the library and the load."""
     lines = [trace.title, ""]
     for lane in trace.clients + trace.servers:
         lines.append(lane)
