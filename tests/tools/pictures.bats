@@ -81,3 +81,27 @@ PYTHON
   run -2 make -s -C "$ROOT" trace-01 SCENE=none
   assert_output --partial 'chapter 01 has no scene none: make trace lists all'
 }
+
+@test "make trace shows a step, with the chapter's client or with its own" {
+  need_trace
+  run -0 timeout 60 make -s -C "$ROOT" trace-01 STEP=2 3>&-
+  assert_line --partial 'Step 2 of chapter 01: 2-echo'
+  assert_line --regexp 'send\(3, "hello"\)'
+  run -0 timeout 60 make -s -C "$ROOT" trace-02 STEP=1 3>&-
+  assert_line --partial 'Step 1 of chapter 02: 1-print-server'
+  run -2 timeout 60 make -s -C "$ROOT" trace-01 STEP=77 3>&-
+  assert_output --partial 'chapter 01 has no step 77'
+}
+
+@test "each picture of a scene is on a page, has a description, and follows light and dark" {
+  local name
+  need python3
+  cd "$ROOT"
+  for name in $("$TRACE" --names); do
+    grep -qF "](pictures/$name.svg)" docs/*.md || fail "docs/pictures/$name.svg is on no page"
+    grep -q 'role="img" aria-labelledby="title desc"' "docs/pictures/$name.svg"
+    grep -q '<desc id="desc">[A-Za-z]' "docs/pictures/$name.svg"
+    grep -q 'prefers-color-scheme: dark' "docs/pictures/$name.svg"
+    run ! grep -E 'href|url\(|<script' "docs/pictures/$name.svg"
+  done
+}

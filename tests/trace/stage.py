@@ -121,10 +121,10 @@ class Program:
             return len(re.findall(rf"^[\d.]+ {call}\(", text, re.MULTILINE))
         self.stage.until(lambda: count() >= times, f"{self.name} has not called {call}")
 
-    def fails(self, call, error):
-        """Whether this system call has failed with this error."""
+    def fails(self, call, error, times=1):
+        """Whether this system call has failed with this error so often."""
         text = "".join(self.threads().values())
-        return bool(re.search(rf" {call}\(.*= -1 {error} ", text))
+        return len(re.findall(rf" {call}\(.*= -1 {error} ", text)) >= times
 
     def ends(self):
         """Waits for its end. Returns its exit status."""

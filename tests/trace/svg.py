@@ -12,7 +12,7 @@ SIZE = 13            # of the letters
 LETTER = SIZE * 0.61
 LINE = 17            # from one line of text to the next
 SIDE = 150           # for the calls of each side
-MIDDLE = 150         # between the last client and the first server
+MIDDLE = 164         # between the last client and the first server
 LANE = 20            # from one lifeline to the next
 EDGE = 8
 
@@ -201,6 +201,60 @@ class Drawing:
             self.bar(mark.call.lane, self.open.pop(mark.call.lane, y), y)
 
     def draw(self):
+        """The whole file."""
+        self.paragraph(self.trace.title, "head plain")
+        self.heads()
+        top = self.y
+        for row in self.rows:
+            self.row(row)
+        self.y += 6
+        for lane, start in self.open.items():
+            self.bar(lane, start, self.y)
+        for x in self.x.values():
+            self.shapes.insert(0, f'<path class="life" d="M{x:g} {top:g}V{self.y:g}"/>')
+        self.y += LINE
+        if any('class="bar"' in shape for shape in self.shapes):
+            self.shapes.append(f'<rect class="bar" x="{EDGE}" y="{self.y - 11:g}" width="8" '
+                               'height="14"/>')
+            self.text(EDGE + 14, self.y, "waits in this call", "quiet plain")
+        height = self.y + EDGE
+        body = "\n".join(self.shapes + self.words)
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" '
+                f'height="{height:g}" viewBox="0 0 {self.width:g} {height:g}" role="img" '
+                f'aria-labelledby="title desc">\n<title id="title">{escape(self.trace.title)}'
+                f'</title>\n<desc id="desc">{escape(self.trace.about)}</desc>\n'
+                f'<style>{STYLE}</style>\n<rect class="back" width="100%" height="100%"/>\n'
+                f'{body}\n</svg>\n')
+
+
+def draw(self):
+        """The whole file."""
+        self.paragraph(self.trace.title, "head plain")
+        self.heads()
+        top = self.y
+        for row in self.rows:
+            self.row(row)
+        self.y += 6
+        for lane, start in self.open.items():
+            self.bar(lane, start, self.y)
+        for x in self.x.values():
+            self.shapes.insert(0, f'<path class="life" d="M{x:g} {top:g}V{self.y:g}"/>')
+        self.y += LINE
+        if any('class="bar"' in shape for shape in self.shapes):
+            self.shapes.append(f'<rect class="bar" x="{EDGE}" y="{self.y - 11:g}" width="8" '
+                               'height="14"/>')
+            self.text(EDGE + 14, self.y, "waits in this call", "quiet plain")
+        height = self.y + EDGE
+        body = "\n".join(self.shapes + self.words)
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" '
+                f'height="{height:g}" viewBox="0 0 {self.width:g} {height:g}" role="img" '
+                f'aria-labelledby="title desc">\n<title id="title">{escape(self.trace.title)}'
+                f'</title>\n<desc id="desc">{escape(self.trace.about)}</desc>\n'
+                f'<style>{STYLE}</style>\n<rect class="back" width="100%" height="100%"/>\n'
+                f'{body}\n</svg>\n')
+
+
+def draw(self):
         """The whole file."""
         self.paragraph(self.trace.title, "head plain")
         self.heads()

@@ -7,16 +7,16 @@ When the first client has ended, the server accepts the second one and answers a
 
 
 def play(stage):
-    """The first client gets its lines from here, so it stays as long as we like."""
+    """Both clients do what they are told, so that the first one stays as long as we like."""
     stage.server("01-basic-tcp/server")
     stage.begins()
-    first = stage.client("01-basic-tcp/client")
-    first.says("one")
-    first.prints("one")
+    first = stage.typist(9001)
+    first.says("send one")
+    first.says("recv")
     stage.settle()
-    second = stage.client("01-basic-tcp/client", "two")
+    second = stage.typist(9001)
+    second.says("send two")
+    second.says("recv")
     stage.settle()
-    first.input_ends()
-    first.ends()
-    second.ends()
+    first.says("close")
     stage.over()
