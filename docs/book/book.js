@@ -97,18 +97,18 @@
     }
   }
 
-  // Every word must be there. A word in a heading counts more than many in the text.
-  function score(entry, wanted) {
-    let sum = 0;
+  // Every word must be there. Headings count more than text, and prose more than programs.
+  function score(entry, wanted, query) {
+    let sum = entry.url.includes(".c.html") || entry.url.includes(".h.html") ? 0 : 10;
     for (const word of wanted) {
       const inTitle = entry.title.includes(word);
       const inText = entry.low.split(word).length - 1;
       if (!inTitle && !inText) {
         return 0;
       }
-      sum += (inTitle ? 20 : 0) + (entry.title === word ? 40 : 0) + Math.min(inText, 8);
+      sum += (inTitle ? 20 : 0) + Math.min(inText, 8);
     }
-    return sum;
+    return sum + (entry.title === query ? 100 : 0) + (entry.low.includes(query) ? 10 : 0);
   }
 
   function excerpt(entry, word) {
@@ -124,13 +124,14 @@
 
   function search(query) {
     waiting = query;
+    query = query.trim().toLowerCase();
     const box = document.getElementById("results");
-    const wanted = query.toLowerCase().split(/\s+/).filter((word) => word.length > 1);
+    const wanted = query.split(/\s+/).filter((word) => word.length > 1);
     box.hidden = !wanted.length;
     if (!index || !wanted.length) {
       return;
     }
-    const found = index.map((entry) => [score(entry, wanted), entry])
+    const found = index.map((entry) => [score(entry, wanted, query), entry])
       .filter(([sum]) => sum > 0).sort((a, b) => b[0] - a[0]);
     box.querySelector("p").textContent =
       found.length ? words.found.replace("{count}", found.length) : words.found_none;
@@ -170,8 +171,12 @@
       }
     });
     document.addEventListener("click", (event) => {
+      const contents = document.querySelector(".contents");
       if (!box.contains(event.target)) {
         document.getElementById("results").hidden = true;
+      }
+      if (!contents.contains(event.target)) {
+        contents.removeAttribute("open");
       }
     });
   }
@@ -233,9 +238,9 @@
 
   function activate(snippet) {
     document.querySelector(".snippet.current")?.classList.remove("current");
-    snippet.classList.add("current");
-    const link = snippet.querySelector("figcaption a");
     if (wide.matches) {
+      snippet.classList.add("current");
+      const link = snippet.querySelector("figcaption a");
       show(link.href, link.dataset.to);
     }
   }

@@ -8,7 +8,7 @@ The pages are the kit's own documents. What stands around them is in templates/,
 book.js, and the words of that are in en.json: BOOK_WORDS=xx.json takes others.
 """
 import difflib
-import html
+import itertools
 import json
 import os
 import re
@@ -31,11 +31,24 @@ except ImportError as missing:
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIRST = ["README.md", "docs/00-sockets.md"]
 LAST = [
-    "docs/exercises.md", "docs/tools.md", "docs/from-python.md", "docs/benchmarks.md",
+    "docs/exercises.md", "docs/tools.md", "docs/from-python.md", "docs/benchmarks.md", "docs/io-uring.md",
     "docs/glossary.md", "docs/teaching.md", "docs/design.md", "docs/CONTRIBUTING.md",
     "docs/CHANGELOG.md",
 ]
-MAX_PAGE = 200_000
+MAX_PAGE = 200_000  # bytes, with book.css and book.js
+CONTEXT = 6  # lines of a comparison around what has changed
+
+
+def fold(rows):
+    """The rows of a comparison, with one row in place of many that are the same."""
+    out = []
+    for same, run in itertools.groupby(rows, lambda row: row[0] == "same"):
+        run = list(run)
+        if same and len(run) > 3 * CONTEXT:
+            count = len(run) - 2 * CONTEXT
+            run[CONTEXT:-CONTEXT] = [("folded", count, "", count, "")]
+        out += run
+    return out
 
 
 class Page:
@@ -110,6 +123,8 @@ class Book:
         self.by_file = {}
         self.walks = {}
         self.written = 0
+        self.shared_size = sum(
+            os.path.getsize(os.path.join(HERE, name)) for name in ("book.css", "book.js"))
         env = Environment(
             loader=FileSystemLoader(os.path.join(HERE, "templates")), autoescape=True,
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -224,7 +239,8 @@ class Book:
         self.pictures.add(path)
         size = ""
         if path.endswith(".svg"):
-            head = re.search(r"<svg\b[^>]*>", kit.read(path)).group()
+            text = kit.read(path)
+            head = re.search(r"<svg\b[^>]*>", text).group()
             sizes = [re.search(rf'\b{side}="([\d.]+)(?:px|pt)?"', head)
                      for side in ("width", "height")]
             box = re.search(r'viewBox="[\d.-]+[ ,]+[\d.-]+[ ,]+([\d.]+)[ ,]+([\d.]+)"', head)
@@ -232,6 +248,8 @@ class Book:
             if pair:
                 width, height = (round(float(x)) for x in pair)
                 size = f' width="{width}" height="{height}"'
+            if "prefers-color-scheme" in text:
+                size += ' class="adapts"'
         return prose.relative(self.picture_url(path), page.url), size
 
     def picture_url(self, path):
@@ -319,7 +337,7 @@ class Book:
                 first = kind != "equal" and offset == 0
                 rows.append(("same" if kind == "equal" else "first" if first else "changed",
                              *left, *right))
-        return rows, changes
+        return fold(rows), changes
 
     def survives(self, chapter, walk, before):
         """What the table of the chapter's page says about a step: (client, before, now)."""
@@ -371,8 +389,9 @@ class Book:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         self.written += 1
-        if url.endswith(".html") and not self.single and len(text.encode()) > MAX_PAGE:
-            raise kit.Failed(f"{url}: {len(text.encode())} bytes; a page has {MAX_PAGE} at most")
+        size = len(text.encode()) + self.shared_size
+        if url.endswith(".html") and not self.single and size > MAX_PAGE:
+            raise kit.Failed(f"{url}: {size} bytes; a page has {MAX_PAGE} at most")
 
     def write(self, page, template, **values):
         root = prose.relative(".", page.url)
@@ -438,9 +457,12 @@ class Book:
     def write_single(self):
         text = self.templates.get_template("single.html").render(
             pages=self.pages, sources=list(self.printed.values()), root="")
-        ids = set(re.findall(r'\bid="([^"]*)"', text))
-        self.put("index.html", re.sub(
-            r' href="#([^"]*)"', lambda m: m.group() if m.group(1) in ids else "", text))
+        ids = set(re.findall(r' id="([^"]*)"', text))
+        used = set(re.findall(r' (?:href="#|aria-describedby=")([^"]*)"', text))
+        text = re.sub(r' href="#([^"]*)"', lambda m: m[0] if m[1] in ids else "", text)
+        # A PDF keeps all others, one for each line of the programs, and becomes twice as large.
+        text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
+        self.put("index.html", text)
 
     def copy_files(self):
         for path in sorted(self.pictures):

@@ -110,7 +110,13 @@ class Renderer(RendererHTML):
     def code_inline(self, tokens, idx, options, env):
         page, book = env["page"], env["book"]
         content = tokens[idx].content
-        html = f"<code>{escape(content)}</code>"
+        # What is short stays in one line: a browser would break "-v" after its hyphen.
+        short = ' class="short"' if len(content) <= 28 else ""
+        # What is long may be broken where a name has a joint, if it does not fit otherwise.
+        parts = escape(content)
+        if len(content) > 12:
+            parts = re.sub(r"(?<=[_./(,=])(?=\w)", "<wbr>", str(parts))
+        html = f"<code{short}>{parts}</code>"
         depth = sum((t.type == "link_open") - (t.type == "link_close") for t in tokens[:idx])
         if depth or not page.chapter:
             return html

@@ -8,14 +8,31 @@ need_book_tools() {
   need markdown-it pygments jinja2
 }
 
+# Builds the book once, and has one browser read it: each test below asks what that has found.
 setup_file() {
   (need_book_tools) >/dev/null || return 0
-  "$ROOT/docs/book/build.py" "$BATS_FILE_TMPDIR/book" >"$BATS_FILE_TMPDIR/log"
+  "$ROOT/docs/book/build.py" "$BATS_FILE_TMPDIR/book" >"$BATS_FILE_TMPDIR/log" || return
+  (need chromium chromedriver selenium) >/dev/null || return 0
+  timeout $((900 * PATIENCE)) "$ROOT/tests/helpers/browse_book.py" "$BATS_FILE_TMPDIR/book" \
+    "$(axe_library)" >"$BATS_FILE_TMPDIR/seen" 2>&1 3>&- || true
+}
+
+axe_library() {
+  local file
+  file=$(npm root --global 2>/dev/null)/axe-core/axe.min.js
+  [[ ! -e $file ]] || echo "$file"
 }
 
 setup() {
   need_book_tools
   BOOK=$BATS_FILE_TMPDIR/book
+}
+
+# finds_nothing_wrong NAME: in the check of that name in tests/helpers/browse_book.py.
+finds_nothing_wrong() {
+  need chromium chromedriver selenium
+  run -0 cat "$BATS_FILE_TMPDIR/seen"
+  assert_line "ok $1"
 }
 
 @test "the build says for each chapter how many lines of code no page explains" {
@@ -48,4 +65,79 @@ small_kit() {
   run -1 docs/book/build.py "$T/out"
   assert_output 'book: docs/02-udp.md: 03-long-conn.html has no #nowhere'
   [[ ! -e $T/out ]]
+}
+
+# ---- in a browser ----
+
+@test "every link and anchor resolves" {
+  finds_nothing_wrong links
+}
+
+@test "no page has more than 200 kB without pictures" {
+  finds_nothing_wrong sizes
+}
+
+@test "no page has an error, asks for anything elsewhere, or scrolls sideways at 3 widths" {
+  finds_nothing_wrong every_page
+}
+
+@test "axe-core finds nothing serious in each kind of page, light and dark" {
+  need axe-core
+  finds_nothing_wrong axe
+}
+
+@test "a click on a snippet, or scrolling to it, marks its lines in the file" {
+  finds_nothing_wrong snippet_to_lines
+}
+
+@test "a mark in a file's margin leads back to the prose that explains the line" {
+  finds_nothing_wrong line_to_prose
+}
+
+@test "each line has a link of its own" {
+  finds_nothing_wrong link_of_a_line
+}
+
+@test "tabs lead from file to file" {
+  finds_nothing_wrong tabs
+}
+
+@test "the name of a function in the prose leads to the function" {
+  finds_nothing_wrong names_in_the_prose
+}
+
+@test "search finds words and functions on all pages, from the keyboard" {
+  finds_nothing_wrong search
+}
+
+@test "the arrow keys turn pages" {
+  finds_nothing_wrong keys
+}
+
+@test "the copy button copies commands only" {
+  finds_nothing_wrong copy
+}
+
+@test "dark and light follow the reader's setting, then the button, which is remembered" {
+  finds_nothing_wrong theme
+}
+
+@test "a word's meaning appears at the pointer and at the keyboard's focus" {
+  finds_nothing_wrong words
+}
+
+@test "on a phone, code comes below the prose" {
+  finds_nothing_wrong narrow
+}
+
+@test "hints are folded" {
+  finds_nothing_wrong hints
+}
+
+@test "a step stands beside the one before it, with what has changed" {
+  finds_nothing_wrong steps
+}
+
+@test "without JavaScript, prose, code and pictures are all there" {
+  finds_nothing_wrong without_script
 }

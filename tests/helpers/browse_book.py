@@ -1,0 +1,510 @@
+#!/usr/bin/env python3
+"""browse_book.py BOOK [AXE.js]: reads the book in a browser without a window, as a person would.
+
+Prints a line for each check: "ok NAME", or "not ok NAME: what is wrong". One browser does it all,
+because its start takes as long as ten pages. tests/tools/book.bats has a test for each NAME.
+BOOK_PAGES=all checks every page with AXE.js, not only one of each kind.
+"""
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from urllib.parse import unquote
+
+try:
+    from selenium import webdriver
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.chrome.service import Service
+except ImportError:
+    if sys.executable == "/usr/bin/python3":
+        raise
+    # The system's packages belong to the system's Python, which another one may hide.
+    os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
+
+BOOK = os.path.realpath(sys.argv[1])
+AXE = sys.argv[2] if len(sys.argv) > 2 else None
+ROOT = "file://" + BOOK + "/"
+PATIENCE = 20 * int(os.environ.get("PATIENCE") or 1)  # seconds, for what the browser does later
+WIDTHS = (360, 768, 1440)
+# One page of each kind, and whether to look at it in the dark, too.
+KINDS = {"index.html": True, "01-basic-tcp.html": True, "01-basic-tcp/exercises.html": False,
+         "01-basic-tcp/steps/index.html": False, "01-basic-tcp/steps/5-outlive.html": True,
+         "01-basic-tcp/server.c.html": True, "glossary.html": False, "benchmarks.html": False}
+CHECKS = []
+
+
+class Wrong(Exception):
+    """What a reader would complain about."""
+
+
+def check(function):
+    CHECKS.append(function)
+    return function
+
+
+def expect(condition, complaint):
+    if not condition:
+        raise Wrong(complaint)
+
+
+def pages():
+    found = []
+    for directory, _, names in os.walk(BOOK):
+        found += [os.path.relpath(os.path.join(directory, name), BOOK)
+                  for name in names if name.endswith(".html")]
+    return sorted(found)
+
+
+# ---- the browser ----
+
+
+class Browser:
+    def __init__(self, profile):
+        options = webdriver.ChromeOptions()
+        for switch in ("--headless=new", "--disable-gpu", "--no-first-run", "--disable-sync",
+                       "--disable-background-networking", "--disable-component-update",
+                       f"--user-data-dir={profile}"):
+            options.add_argument(switch)
+        if os.geteuid() == 0:
+            options.add_argument("--no-sandbox")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(service=Service("chromedriver"), options=options)
+        self.driver.set_page_load_timeout(PATIENCE)
+
+    def command(self, name, **values):
+        return self.driver.execute_cdp_cmd(name, values)
+
+    def open(self, page, width=1440, dark=False):
+        self.driver.switch_to.default_content()
+        self.resize(width)
+        self.command("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce"}])
+        self.driver.get(ROOT + page)
+
+    def resize(self, width):
+        self.command("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                     deviceScaleFactor=1, mobile=False)
+
+    def run(self, script, *values):
+        return self.driver.execute_script(script, *values)
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def press(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def point_at(self, element):
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        ActionChains(self.driver).move_to_element(element).perform()
+
+    def pane(self):
+        """From now on, the pane of source files is meant."""
+        self.driver.switch_to.default_content()
+        self.driver.switch_to.frame("code")
+
+    def page(self):
+        self.driver.switch_to.default_content()
+
+    def until(self, condition, complaint):
+        """Waits until the condition is true; one that fails meanwhile is not true yet."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(Exception):
+                if condition():
+                    return
+            expect(time.monotonic() < end, complaint)
+            time.sleep(0.02)
+
+    def path(self):
+        return unquote(self.driver.current_url).removeprefix(ROOT)
+
+    def marked(self):
+        """In the pane: the lines that are marked, as server.c:104."""
+        self.pane()
+        try:
+            return self.run("return Array.from(document.querySelectorAll('.l.on'), (l) => l.id)")
+        finally:
+            self.page()
+
+
+# ---- files, without the browser ----
+
+
+def attributes(text, name):
+    return [unquote(value.replace("&amp;", "&")) for value in
+            re.findall(rf'<[^>]*\s{name}="([^"]*)"', text)]
+
+
+@check
+def links(_):
+    """Every link leads to a file of the book, and to something there that has its anchor's name."""
+    texts = {}
+    for page in pages():
+        with open(os.path.join(BOOK, page), encoding="utf-8") as file:
+            texts[page] = file.read()
+    ids = {page: set(attributes(text, "id")) for page, text in texts.items()}
+    for page, text in texts.items():
+        for link in attributes(text, "href") + attributes(text, "src"):
+            if re.match("https://|mailto:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+            expect(os.path.isfile(os.path.join(BOOK, target)), f"{page}: no file {link}")
+            expect(not anchor or anchor in ids.get(target, ()), f"{page}: no place {link}")
+        anchors = attributes(text, "id")
+        expect(len(anchors) == len(set(anchors)), f"{page}: two places have the same name")
+
+
+@check
+def sizes(_):
+    """No page has more than 200 kB, with the style and the script, without pictures."""
+    shared = sum(os.path.getsize(os.path.join(BOOK, name)) for name in ("book.css", "book.js"))
+    for page in pages():
+        size = os.path.getsize(os.path.join(BOOK, page)) + shared
+        expect(size <= 200_000, f"{page} has {size} bytes")
+
+
+# ---- every page ----
+
+
+def requests(browser):
+    """The addresses that were asked for since the last call."""
+    for entry in browser.driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            yield message["params"]["request"]["url"]
+
+
+@check
+def every_page(browser):
+    """No page complains, asks for something elsewhere, or is wider than its window."""
+    browser.driver.get("about:blank")
+    list(requests(browser))  # of the browser's own first page
+    for page in pages():
+        browser.open(page)
+        # Pages of files are all alike, and the narrowest is where they could be too wide.
+        for width in WIDTHS[:1] if re.search(r"\.\w+\.html$", page) else WIDTHS:
+            browser.resize(width)
+            wide = browser.run("""
+                const root = document.documentElement;
+                const wide = Array.from(document.querySelectorAll('body *')).find((box) =>
+                  box.getBoundingClientRect().right > root.clientWidth + 1 && !box.closest('pre')
+                  && !box.closest('.skip'));
+                return root.scrollWidth > root.clientWidth ? wide?.outerHTML || 'the page' : null;
+            """)
+            expect(not wide, f"{page} scrolls sideways at {width}: {str(wide)[:200]}")
+        log = browser.driver.get_log("browser")
+        expect(not log, f"{page}: {log}")
+    for url in requests(browser):
+        expect(url.startswith((ROOT, "data:")), f"a page asks for {url}")
+
+
+@check
+def axe(browser):
+    """axe-core finds nothing serious, light or dark."""
+    if not AXE:
+        return
+    with open(AXE, encoding="utf-8") as file:
+        library = file.read()
+    everything = dict.fromkeys(pages(), True)
+    chosen = everything if os.environ.get("BOOK_PAGES") == "all" else KINDS
+    for page, both in chosen.items():
+        for dark in (False, True)[: 1 + both]:
+            browser.open(page, dark=dark)
+            browser.run(library)
+            browser.driver.set_script_timeout(PATIENCE * 3)
+            found = browser.driver.execute_async_script("""
+                const done = arguments[arguments.length - 1];
+                axe.run({resultTypes: ['violations'], iframes: false})
+                  .then((r) => done(r.violations), (e) => done([{impact: 'serious', id: String(e),
+                    nodes: []}]));
+            """)
+            for rule in found:
+                if rule["impact"] in ("serious", "critical"):
+                    first = rule["nodes"][0]["html"][:150] if rule["nodes"] else ""
+                    raise Wrong(f"{page}{' (dark)' if dark else ''}: {rule['id']}: {first}")
+
+
+# ---- as a person would ----
+
+
+@check
+def snippet_to_lines(browser):
+    """A click on a snippet shows its file and marks its lines; so does scrolling to it."""
+    browser.open("01-basic-tcp.html")
+    for number in (3, 9):
+        snippet = browser.find(f"#snippet-{number}")
+        browser.point_at(snippet)
+        caption = snippet.find_element(By.TAG_NAME, "a")
+        file, first, last = re.match(
+            r"(.*), lines (\d+) to (\d+)", caption.text).groups()
+        wanted = [f"{file}:{line}" for line in range(int(first), int(last) + 1)]
+        if number == 9:
+            snippet.find_element(By.TAG_NAME, "pre").click()
+        browser.until(lambda: browser.marked() == wanted, f"{caption.text} is not marked")
+        code = snippet.find_element(By.TAG_NAME, "code").text
+        browser.pane()
+        line = browser.find(f'[id="{wanted[0]}"]')
+        expect(code.split("\n")[0].strip() in line.text, f"{wanted[0]} is not the snippet's")
+        expect(browser.run("const box = arguments[0].getBoundingClientRect();"
+                           "return box.top >= 0 && box.bottom <= innerHeight", line),
+               f"{wanted[0]} is out of sight")
+        browser.page()
+
+
+@check
+def line_to_prose(browser):
+    """The mark in a file's margin leads to the snippet that shows the line."""
+    browser.open("01-basic-tcp.html")
+    browser.pane()
+    mark = browser.find(".shown .m")
+    snippet = mark.get_attribute("href").partition("#")[2]
+    mark.click()
+    browser.page()
+    browser.until(lambda: browser.path() == f"01-basic-tcp.html#{snippet}", "no way back")
+    browser.until(lambda: browser.run(
+        "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+        "return box.top >= 0 && box.top < innerHeight", snippet), f"{snippet} is out of sight")
+    browser.pane()
+    expect(browser.all(".l:not(.shown):not(.named)"), "no line is left without explanation")
+
+
+@check
+def link_of_a_line(browser):
+    """A click on a line's number makes a link, which leads to the line again."""
+    browser.open("01-basic-tcp.html")
+    browser.pane()
+    browser.find('[id="server.c:20"] .n').click()
+    browser.page()
+    browser.until(lambda: browser.path() == "01-basic-tcp.html#server.c:20",
+                  "the page's address is not that of the line")
+    browser.open("index.html")
+    browser.open("01-basic-tcp.html#steps/4-all.c:12")
+    browser.until(lambda: browser.marked() == ["steps/4-all.c:12"], "the line is not marked")
+
+
+@check
+def tabs(browser):
+    """The tabs of the pane lead from file to file, and say which one it is."""
+    browser.open("06-epoll.html")
+    for name in ("client.c", "loop.h"):
+        browser.pane()
+        browser.driver.find_element(By.LINK_TEXT, name).click()
+        browser.until(lambda: browser.find("h1").text == f"06-epoll/{name}", f"no {name}")
+        expect(browser.find(".files [aria-current]").text == name, f"{name} is not marked")
+
+
+@check
+def names_in_the_prose(browser):
+    """A click on a function's name in the prose shows the function."""
+    browser.open("06-epoll.html")
+    name = browser.find('a.name[href*="loop.c"]')
+    wanted = unquote(name.get_attribute("href")).partition("#")[2]
+    browser.point_at(name)
+    name.click()
+    browser.until(lambda: wanted in browser.marked(), f"{wanted} is not marked")
+
+
+@check
+def search(browser):
+    """Search works from the keyboard, on all pages and on names of functions."""
+    browser.open("02-udp.html")
+    browser.press("/")
+    browser.press("partial line")
+    browser.until(lambda: browser.all("#results a"), "nothing is found")
+    first = browser.find("#results a")
+    expect(first.text == "Glossary: partial line", f"the first result is {first.text}")
+    browser.press(Keys.ARROW_DOWN, Keys.ENTER)
+    browser.until(lambda: browser.path() == "glossary.html#partial-line", "it leads elsewhere")
+    browser.press("/", "loop_step")
+    browser.until(lambda: "06-epoll/loop.c" in browser.find("#results").text, "no loop_step")
+    browser.press(Keys.ESCAPE, "/", "no such words anywhere")
+    browser.until(lambda: browser.find("#results p").text == "Not found", "found something")
+
+
+@check
+def keys(browser):
+    """The arrow keys turn pages, also from within the pane."""
+    browser.open("02-udp.html")
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: browser.path() == "02-udp/exercises.html", "no next page")
+    browser.press(Keys.ARROW_LEFT)
+    browser.until(lambda: browser.path() == "02-udp.html", "no previous page")
+    browser.pane()
+    browser.find("h1").click()
+    browser.press(Keys.ARROW_RIGHT)
+    browser.page()
+    browser.until(lambda: browser.path() == "02-udp/exercises.html", "not from the pane")
+
+
+@check
+def copy(browser):
+    """The copy button copies the commands, without prompts and output."""
+    browser.open("01-basic-tcp.html")
+    session = browser.all(".session")[1]
+    browser.point_at(session)
+    session.find_element(By.CSS_SELECTOR, "button").click()
+    browser.until(lambda: session.find_element(By.TAG_NAME, "button").text == "Copied",
+                  "it does not say so")
+    browser.run("const area = document.createElement('textarea');"
+                "document.body.prepend(area); area.focus()")
+    ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys("v").key_up(
+        Keys.CONTROL).perform()
+    wanted = ("log=$(mktemp)\n./server -v 2>$log &\n./client 'Hello, Server!' again\ncat $log\n"
+              "kill %1; wait; rm $log")
+    browser.until(lambda: browser.find("textarea").get_property("value") == wanted,
+                  f"pasted: {browser.find('textarea').get_property('value')}")
+
+
+def background(browser):
+    return browser.run("return getComputedStyle(document.body).backgroundColor")
+
+
+@check
+def theme(browser):
+    """The reader's setting decides about dark and light, then the button, which is remembered."""
+    browser.open("01-basic-tcp.html")
+    light = background(browser)
+    browser.open("01-basic-tcp.html", dark=True)
+    dark = background(browser)
+    expect(light != dark, "the reader's setting changes nothing")
+    browser.open("01-basic-tcp.html")
+    browser.find(".theme").click()
+    expect(background(browser) == dark, "the button does nothing")
+    browser.pane()
+    browser.until(lambda: background(browser) == dark, "the pane is still light")
+    browser.open("glossary.html")
+    expect(background(browser) == dark, "the next page has forgotten it")
+    browser.open("01-basic-tcp/server.c.html")
+    expect(background(browser) == dark, "the page of a file has forgotten it")
+    browser.open("glossary.html")
+    browser.find(".theme").click()
+    expect(background(browser) == light, "the button does not lead back")
+    browser.run("localStorage.clear()")
+
+
+@check
+def words(browser):
+    """A word's meaning appears at the pointer and at the keyboard's focus; Escape hides it."""
+    for width in (1440, 360):
+        browser.open("01-basic-tcp.html", width)
+        term = browser.all(".term")[2]
+        meaning = term.find_element(By.CSS_SELECTOR, ".meaning")
+        link = term.find_element(By.TAG_NAME, "a")
+        expect(not meaning.is_displayed(), "it is there without being asked for")
+        browser.point_at(link)
+        browser.until(meaning.is_displayed, "nothing at the pointer")
+        expect(browser.run("const box = arguments[0].getBoundingClientRect();"
+                           "return box.left >= 0 && box.right <= innerWidth", meaning),
+               f"it does not fit at {width}")
+        ActionChains(browser.driver).move_to_element(browser.find("header")).perform()
+        browser.until(lambda: not meaning.is_displayed(), "it stays")
+        before = browser.all(".term a")[1]
+        browser.run("arguments[0].focus()", before)
+        browser.press(Keys.TAB)
+        focused = browser.driver.switch_to.active_element
+        shown = [m for m in browser.all(".meaning") if m.is_displayed()]
+        expect(len(shown) == 1 or "meaning" not in str(focused.get_attribute("aria-describedby")),
+               "nothing at the keyboard's focus")
+        browser.run("arguments[0].focus()", link)
+        browser.until(meaning.is_displayed, "nothing at the keyboard's focus")
+        browser.press(Keys.ESCAPE)
+        browser.until(lambda: not meaning.is_displayed(), "Escape does not hide it")
+
+
+@check
+def narrow(browser):
+    """On a phone, code comes below the prose, and a snippet leads to the page of its file."""
+    browser.open("01-basic-tcp.html", 360)
+    expect(browser.run("return document.querySelector('.pane').getBoundingClientRect().top >="
+                       "document.querySelector('main').getBoundingClientRect().bottom - 1"),
+           "the pane is not below the prose")
+    caption = browser.find("#snippet-2 figcaption a")
+    browser.run("arguments[0].scrollIntoView({block: 'center'})", caption)
+    caption.click()
+    browser.until(lambda: browser.path().startswith("01-basic-tcp/steps/2-echo.c.html#"),
+                  "the snippet leads nowhere")
+
+
+@check
+def hints(browser):
+    """Hints are folded until they are asked for."""
+    browser.open("01-basic-tcp/exercises.html")
+    hint = browser.find(".hint")
+    text = hint.find_element(By.CSS_SELECTOR, ".hint-text")
+    expect(not text.is_displayed(), "a hint is open")
+    browser.point_at(hint)
+    hint.find_element(By.TAG_NAME, "summary").click()
+    browser.until(text.is_displayed, "a hint does not open")
+
+
+@check
+def steps(browser):
+    """A step stands beside the one before it, with the changed lines marked, and leads on."""
+    browser.open("01-basic-tcp/steps/5-outlive.html")
+    names = [link.text for link in browser.all(".side .note a")]
+    expect(names == ["steps/4-all.c", "steps/5-outlive.c"], f"beside each other: {names}")
+    left, right = [side.rect for side in browser.all(".side")]
+    expect(left["y"] == right["y"] and left["x"] < right["x"], "they are not side by side")
+    new = " ".join(line.text for line in browser.all(".l.new"))
+    expect("MSG_NOSIGNAL" in new and "int main" not in new, "other lines are marked")
+    expect(browser.all("tr.changed"), "no client is treated better")
+    browser.press(Keys.ARROW_RIGHT)
+    browser.until(lambda: browser.path() == "01-basic-tcp/steps/6-restart.html", "no next step")
+
+
+@check
+def without_script(browser):
+    """Without JavaScript, prose, code and pictures are all there."""
+    browser.command("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open("01-basic-tcp.html")
+        expect("This chapter's server sends back" in browser.find("main").text, "no prose")
+        expect("static void echo" in browser.find("#snippet-2").text, "no snippets")
+        expect(not browser.find(".theme").is_displayed(), "a button that does nothing")
+        browser.find("#snippet-2 figcaption a").click()
+        browser.pane()
+        browser.until(lambda: browser.find("h1").text == "01-basic-tcp/steps/2-echo.c",
+                      "the snippet's file does not come into the pane")
+        expect("recv(client, chunk" in browser.find("pre").text, "no code in the pane")
+        browser.open("benchmarks.html")
+        for picture in browser.all("img"):
+            browser.run("arguments[0].scrollIntoView()", picture)
+            browser.until(lambda: browser.run("return arguments[0].naturalWidth > 0", picture),
+                          "no picture")
+    finally:
+        browser.command("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def main():
+    only = os.environ.get("BOOK_CHECKS", "").split()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = Browser(profile)
+        try:
+            for function in CHECKS:
+                if only and function.__name__ not in only:
+                    continue
+                started = time.monotonic()
+                try:
+                    function(browser)
+                    print(f"ok {function.__name__}", flush=True)
+                except Exception as error:  # whatever the browser says is wrong, too
+                    text = " ".join(str(error).split())[:600]
+                    print(f"not ok {function.__name__}: {type(error).__name__}: {text}", flush=True)
+                if os.environ.get("BOOK_TIMES"):
+                    print(f"# {time.monotonic() - started:.1f} s", flush=True)
+        finally:
+            browser.driver.quit()
+
+
+main()
