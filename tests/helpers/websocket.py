@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import sys
+import time
 
 PATIENCE = float(os.environ.get("PATIENCE", 1))
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -93,10 +94,14 @@ class Connection:
         self.ended = False
 
     def send(self, data, piece=None):
-        """In pieces of so many bytes. A server that has had enough may have closed already."""
+        """In pieces of so many bytes, with pauses if these are more than one. A server that has had
+        enough may have closed already."""
+        size = piece or len(data) or 1
         try:
-            for i in range(0, len(data), piece or len(data) or 1):
-                self.socket.sendall(data[i:i + (piece or len(data))])
+            for i in range(0, len(data), size):
+                if i > 0 and size > 1:
+                    time.sleep(0.05)
+                self.socket.sendall(data[i:i + size])
         except (BrokenPipeError, ConnectionResetError):
             pass
 
@@ -313,6 +318,8 @@ CODES = [
       for n in (1000, 1001, 1003, 1007, 1011, 3000, 4999)],
     ("5.5.1: a Close without a code", frame(FIN | CLOSE), [], None),
     ("5.5.1: a Close with half a code: 1002", frame(FIN | CLOSE, b"\3"), [], 1002),
+    ("5.5.1: the same after a Ping whose payload is a whole one: 1002",
+     ping(b"\3\xe8") + frame(FIN | CLOSE, b"\3"), [], 1002, b"\3\xe8"),
     *[("7.4: a Close with %d, which nobody may send: 1002" % n, close(n), [], 1002)
       for n in (0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535)],
     ("5.5.1: a Close whose reason is not UTF-8: 1007", close(1000, b"\xff"), [], 1007),
@@ -456,7 +463,7 @@ def check_requests(port, rows, piece):
     for rule, asked, status in rows:
         asked = asked.replace("%d", str(port))
         try:
-            reply = ask(port, asked, piece if len(asked) < 1000 else None)
+            reply = ask(port, asked, piece if piece != 1 or len(asked) < 1000 else None)
             expect("the status", status, reply.status)
             if status == 426:
                 expect("it says which version it wants", "13",
@@ -542,6 +549,10 @@ def check_together(port):
     bob.send("grüß dich\r\n<b>not bold</b> & so on\n".encode())
     expect("ann hears", "bob: grüß dich", ann.next())
     expect("ann hears", "bob: <b>not bold</b> & so on", ann.next())
+    for size in 125, 126, 127, 2005:
+        line = "x" * (size - len("bob: "))
+        bob.send(line.encode() + b"\n")
+        expect("a message of %d bytes" % size, "bob: " + line, ann.next())
     eve = WebSocket(port)
     eve.send(text("Ann"))
     expect("eve hears", "-name Ann: taken", eve.next())
@@ -571,7 +582,7 @@ def check_together(port):
 def check_refused(port):
     """Three names, and a line after the room has had enough."""
     w = WebSocket(port)
-    w.send(text("a b") + text("*") + text("+"))
+    w.send(text("") + text("a b\n") + begin("") + last("") + text("*") + text("+"))
     for name in "a b", "*", "+":
         heard = w.next()
         if not heard.startswith("-name %s: " % name):
@@ -730,6 +741,7 @@ def findings(port, group):
     elif group in HTTP:
         yield from check_requests(port, HTTP[group], None)
         yield from check_requests(port, HTTP[group][:3], 1)
+        yield from check_requests(port, [row for row in HTTP[group] if "8,192" in row[0]], 8191)
     elif group == "opened":
         yield from check_opened(port, OPENED)
     else:
