@@ -1,6 +1,9 @@
 """The states of a connection: a table of them, compared with a program and drawn as a picture.
 
 usage: states.py check TABLE FILE.c...   names each difference between the table and the program
+       states.py watched TABLE FILE.c    prints the file, changed so that the program writes a line
+                                         "state NUMBER NEXT FUNCTION" to stderr for each change
+       states.py seen TABLE FILE.c...    names each such line of its input that the table has not
        states.py words TABLE             prints the table in words, as the picture has them
        states.py draw TABLE PICTURE.svg  draws the table, with dot
 """
@@ -75,11 +78,15 @@ def program_changes(text, table):
     return changes
 
 
-def check(table, sources):
+def read(names):
     text = ""
-    for name in sources:
+    for name in names:
         with open(name, encoding="utf-8") as f:
-            text += without_comments(f.read())
+            text += f.read()
+    return text
+
+
+def check(table, text):
     problems = []
     for what, ours, theirs in (
         ("state", table.states(), set(program_states(text))),
@@ -90,6 +97,45 @@ def check(table, sources):
     for problem in sorted(problems):
         print(problem)
     return 1 if problems else 0
+
+
+# ---- what a run does ----
+
+def watched(table, text):
+    """In chapter 07 the connection has the flag, and its member the state."""
+    def note(state, after, statement):
+        return '{ fprintf(stderr, "state %%d %s %%s\\n", (int)(%s), __func__); %s }' % (
+            after, state, statement)
+
+    def of_connection(c):
+        if not table.flag:
+            return c + "->state"
+        return "%s->%s ? 99 : (int)%s->member.state" % (c, table.flag, c)
+
+    text = re.sub(r"(\w+)->state = (\w+);",
+                  lambda m: note(m.group(1) + "->state", m.group(2), m.group()), text)
+    text = re.sub(r"(\w+)->%s = 1;" % (table.flag or "!"),
+                  lambda m: note(of_connection(m.group(1)), table.flag_state, m.group()), text)
+    return re.sub(r"(?<=    )(?:return |\w+ = )?conn_end\((\w+), .*?\);",
+                  lambda m: note(of_connection(m.group(1)), "closed", m.group()), text)
+
+
+def seen(table, text, lines):
+    names = dict(enumerate(program_states(text)))
+    names[99] = table.flag_state
+    known = {(state, after, function) for state, _, after, function in table.rows}
+    unknown = set()
+    for line in lines:
+        word, number, after, function = (line.split() + [""] * 4)[:4]
+        if word != "state":
+            continue
+        before = names[int(number)]
+        rows = {(state, after, function) for state in (before, "*", "new")}
+        if before != after and not rows & known:
+            unknown.add((before, after, function))
+    for change in sorted(unknown):
+        print("the table has not: %s to %s in %s" % change)
+    return 1 if unknown else 0
 
 
 # ---- the picture ----
@@ -142,13 +188,16 @@ def draw(table, name):
 
 
 def main():
-    command, table = sys.argv[1], Table(sys.argv[2])
+    command, table, files = sys.argv[1], Table(sys.argv[2]), sys.argv[3:]
+    if command == "draw":
+        return draw(table, files[0])
+    text = read(files)
     if command == "check":
-        return check(table, sys.argv[3:])
-    if command == "words":
-        print(escape(sentences(table)))
-        return 0
-    return draw(table, sys.argv[3])
+        return check(table, without_comments(text))
+    if command == "seen":
+        return seen(table, without_comments(text), sys.stdin)
+    print(watched(table, text) if command == "watched" else escape(sentences(table)))
+    return 0
 
 
 sys.exit(main())

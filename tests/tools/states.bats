@@ -53,3 +53,63 @@ only the table has the change ('conn_answer', 'CLOSING')"
       complain "docs/pictures/$chapter-states.svg is not up to date: make pictures"
   done
 }
+
+# watched_server CHAPTER: builds $T/CHAPTER/server, which says each change of a state.
+watched_server() {
+  local table file dir=$T/$1
+  table=docs/pictures/${1%%-*}-states.txt
+  mkdir "$dir"
+  cp "$1"/*.[ch] "$1/Makefile" "$dir/"
+  [[ ! -d $1/certs ]] || cp -R "$1/certs" "$dir/"
+  for file in server.c members.c; do
+    [[ ! -e $1/$file ]] || states watched "$table" "$1/$file" >"$dir/$file"
+  done
+  make -s -C "$dir" CFLAGS=-O0 server
+}
+
+# visits CHAPTER VERBS…: clients of that server, side by side, each with its VERBS (some words); one
+# more is there when the server stops.
+visits() {
+  local chapter=$1 options=() port pid verbs
+  watched_server "$chapter"
+  [[ $chapter == 07-* ]] || options=(-i 1)
+  [[ $chapter != 08-* ]] || export PEER_TLS=$ROOT/08-tls/certs/ca.pem
+  "$T/$chapter/server" -p 0 "${options[@]}" >"$T/$chapter.out" 2>"$T/$chapter.log" &
+  pid=$!
+  until grep -sq listening "$T/$chapter.out"; do sleep 0.05; done
+  port=$(sed 's/.*://' "$T/$chapter.out")
+  for verbs in "${@:2}"; do
+    # shellcheck disable=SC2086 # words
+    build/helpers/peer "$port" $verbs >/dev/null 2>&1 &
+  done
+  # shellcheck disable=SC2046 # words
+  wait $(jobs -p | grep -vx "$pid")
+  build/helpers/peer "$port" 'send:eve\n' line "ready:$T/$chapter.there" eof >/dev/null 2>&1 &
+  until [[ -e $T/$chapter.there ]]; do sleep 0.05; done
+  kill "$pid"
+  wait
+}
+
+@test "each change of a state that the programs make in a run is in the table" {
+  local chapter sources
+  cp util.h "$T/"
+  local line_service=('send:hi\n line half-close eof' 'fill:70000 eof' 'eof' 'send:a reset')
+  for chapter in 05-select 06-epoll 08-tls; do
+    timeout $((40 * PATIENCE)) bash -c "$(declare -f states watched_server visits)
+      T='$T' ROOT='$ROOT'; visits \"\$@\"" - "$chapter" "${line_service[@]}" 3>&- &
+  done
+  timeout $((40 * PATIENCE)) bash -c "$(declare -f states watched_server visits)
+    T='$T' ROOT='$ROOT'; visits \"\$@\"" - 07-chat 'send:ann\n line send:/quit\n eof' \
+    'send:a,b\n*\n(\n eof' 'send:bob\n line half-close eof' 'half-close eof' 3>&- &
+  wait
+  for chapter in 05-select 06-epoll 07-chat 08-tls; do
+    mapfile -t sources < <(server_sources "${chapter%%-*}")
+    run -0 states seen "docs/pictures/${chapter%%-*}-states.txt" "${sources[@]}" <"$T/$chapter.log"
+    refute_output
+    (($(grep '^state' "$T/$chapter.log" | sort -u | wc -l) > 4)) ||
+      complain "$chapter: too few changes: $(cat "$T/$chapter.log")"
+  done
+  grep -v 'all is sent: send FIN' docs/pictures/05-states.txt >"$T/table"
+  run -1 states seen "$T/table" 05-select/server.c <"$T/05-select.log"
+  assert_output 'the table has not: CLOSING to HALF_CLOSED in conn_half_close'
+}
