@@ -31,9 +31,9 @@ except ImportError as missing:
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIRST = ["README.md", "docs/00-sockets.md"]
 LAST = [
-    "docs/exercises.md", "docs/tools.md", "docs/from-python.md", "docs/benchmarks.md", "docs/io-uring.md",
-    "docs/glossary.md", "docs/teaching.md", "docs/design.md", "docs/CONTRIBUTING.md",
-    "docs/CHANGELOG.md",
+    "docs/exercises.md", "docs/tools.md", "docs/from-python.md", "docs/benchmarks.md",
+    "docs/io-uring.md", "docs/glossary.md", "docs/teaching.md", "docs/design.md",
+    "docs/CONTRIBUTING.md", "docs/CHANGELOG.md",
 ]
 MAX_PAGE = 200_000  # bytes, with book.css and book.js
 CONTEXT = 6  # lines of a comparison around what has changed

@@ -24,8 +24,8 @@ wrong() {
 
 # is_probe NAME TEXT: commands joined by && or ||: of tools.sh, bash, or of that name.
 is_probe() {
-  local part known='has|header|san|builds|python_has|npm_has|bats_lib|bats_with_tags|gnu_parallel|helps'
-  known+='|node_has|bash -c'
+  local part known='has|header|san|builds|python_has|npm_has|node_has|bats_lib|bats_with_tags'
+  known+='|gnu_parallel|helps|bash -c'
   sh -n -c "$2" || return
   while read -r part; do
     [[ $part =~ ^($known|$1)( |$) ]] || return
