@@ -131,6 +131,8 @@ class Panel:
         if len(points) == 1:
             self.plot("points linecolor rgb '%s'%s" % (color, mark), points)
             x, y = self.place(*points[0])
+            if abs(below) > FONT:
+                self.chart.stroke(x + 1, y - 4, x + 8, y + below + 5, color)
             self.chart.text(x + 10, y + below, name, color)
             return
         self.plot("%s linecolor rgb '%s' linewidth %g dashtype %s%s" % (
