@@ -7,6 +7,7 @@ SOLUTIONS := $(foreach id,6-4 6-10,build/bench/$(id)/06-epoll/server)
 .PHONY: bench
 bench: all helpers $(PEERS) $(SOLUTIONS) build/bench/peer_net ## measure 03 to 08 beside others (15 minutes; QUICK=1 tries it out)
 	@tests/bench/run
+bench: build/pictures/load_histogram
 
 HEADER_peer_libuv    = uv.h
 LIBS_peer_libuv      = -luv

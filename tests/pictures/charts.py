@@ -295,7 +295,7 @@ def latency(rows, name):
     chart.text(12, 14, "How many replies came after what time (p50 thick, p99 thin)")
     chart.text(218, chart.height - 10, "time from request to reply", align="center")
     chart.lines += ["unset logscale", "set xrange [0:1]", "set yrange [0:1]", "plot -1 linetype -2"]
-    chart.draw(name, "The latency of four servers with 1,000 connections, as distributions",
+    chart.draw(name, "The latency of four servers, as distributions",
                " ".join(said))
 
 

@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "bench"))
 import measure as bench  # noqa: E402
-from measure import Failed, Server, warm  # noqa: E402
+from measure import QUICK, Failed, Server, warm  # noqa: E402
 
 bench.CORES = bench.CORES[:1]  # nothing is pinned: the kernel places the programs as it likes
 
@@ -179,8 +179,7 @@ def thinned(rows):
 
 # ---- latency: how many replies came after what time ----
 
-CONNECTIONS, REQUESTS = 1000, 40_000  # in a turn
-TURNS = 5
+CONNECTIONS, REQUESTS, TURNS = (50, 1000, 1) if QUICK else (1000, 40_000, 5)  # REQUESTS in a turn
 SERVERS = [
     ("06 epoll", EPOLL),
     ("05 select", ["05-select/server"]),
@@ -213,8 +212,8 @@ def latency(name):
     keep(name, [
         "How many replies came after what time, in nanoseconds: %d connections that have one request" % (
             CONNECTIONS),
-        "each on its way, %d requests in %d turns each. The ranges of time are those of" % (
-            TURNS * REQUESTS, TURNS),
+        "each on its way. Requests in a turn: %d; turns: %d. The ranges of time are those of" % (
+            REQUESTS, TURNS),
         "06-epoll/histogram.h. The kernel places server and load generator as it likes.",
         "make measure-latency",
     ], ["server", "ns", "replies"], rows)
