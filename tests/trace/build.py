@@ -34,7 +34,7 @@ def made_sockets(threads):
 def shown_calls(calls, known, made, scene):
     """Those of a thread's calls that the picture shows: of the scene's protocol, as the C library
     has sockets of its own."""
-    wanted = (SHOWN | getattr(scene, "SHOW", set())) - getattr(scene, "HIDE", set())
+    wanted = SHOWN - getattr(scene, "HIDE", set())
     protocol = "TCP" if "TCP" in known.values() else "UDP"
     shown = []
     for call in calls:
@@ -223,53 +223,56 @@ def rename(trace, old, new):
             event.lanes = tuple(new if lane == old else lane for lane in event.lanes)
 
 
-def make_trace(stage, scene, title, about):
-    """The Trace of a stage on which a scene has been played."""
-    trace = Trace(title, about, missing=stage.missing)
-    segments = stage.segments()
-    programs = {}
-    for program in stage.programs:
-        name = stage.lane(program)
-        programs[name] = [read_calls(text, name, program.stopped)
-                          for text in program.threads().values()]
-    known = protocols(c for threads in programs.values() for calls in threads for c in calls)
-    calls = []
-    for program, (name, threads) in zip(stage.programs, programs.items()):
+def make_calls(stage, scene, trace):
+    """All calls of all programs that the scene shows; says who is in the trace."""
+    programs = [[read_calls(text, stage.lane(program), program.stopped)
+                 for text in program.threads().values()] for program in stage.programs]
+    known = protocols(c for threads in programs for calls in threads for c in calls)
+    all_calls = []
+    for program, threads in zip(stage.programs, programs):
         made = made_sockets(threads)
-        threads = [shown_calls(found, known, made, scene) for found in threads]
-        if getattr(scene, "TLS", False):
-            threads = [without_bytes(found) for found in threads]
-        threads = [merge_calls(found, getattr(scene, "MERGE", ())) for found in threads]
-        if program in stage.servers:
-            lanes = split_lanes(name, getattr(scene, "THREADS", ()), threads)
-            trace.servers += lanes
-        else:
-            lanes = split_lanes(name, (), threads)
-            trace.clients += lanes
-        calls += [call for found in lanes.values() for call in found]
-    finish = stage.finish or float("inf")
-    segments = place(segments, calls, trace, stage.ports)
+        threads = [shown_calls(calls, known, made, scene) for calls in threads]
+        if trace.tls:
+            threads = [without_bytes(calls) for calls in threads]
+        threads = [merge_calls(calls, getattr(scene, "MERGE", ())) for calls in threads]
+        serves = program in stage.servers
+        names = getattr(scene, "THREADS", ()) if serves else ()
+        lanes = split_lanes(stage.lane(program), names, threads)
+        (trace.servers if serves else trace.clients).extend(lanes)
+        all_calls += [call for calls in lanes.values() for call in calls]
+    return all_calls
+
+
+def make_segments(stage, scene, trace, calls):
+    """All segments between the programs, with what the scene says of them."""
+    segments = place(stage.segments(), calls, trace, stage.ports)
     name_repeated(segments)
     if hasattr(scene, "MERGE"):
         segments = merge_segments(segments)
-    trace.tls = getattr(scene, "TLS", False)
     if trace.tls:
         name_records(segments)
     name_lost(segments, stage.losses)
     name_words(segments + calls, scene)
-    segments = [s for s in segments if not s.words or s.words != getattr(scene, "SKIP", "")]
-    calls = within(calls, stage.begin, finish)
-    trace.events = calls + [e for e in segments + stage.notes if stage.begin <= e.time <= finish]
+    return [s for s in segments if not s.words or s.words != getattr(scene, "SKIP", "")]
+
+
+def make_trace(stage, scene, title, about):
+    """The Trace of a stage on which a scene has been played."""
+    trace = Trace(title, about, missing=stage.missing, tls=getattr(scene, "TLS", False))
+    calls = make_calls(stage, scene, trace)
+    segments = make_segments(stage, scene, trace, calls)
+    begin, finish = stage.begin, stage.finish or float("inf")
+    calls = within(calls, begin, finish)
+    trace.events = calls + [e for e in segments + stage.notes if begin <= e.time <= finish]
     trace.events.sort(key=when)
     # A client that has ended before, and a thread that does nothing, are not in the picture.
-    busy = {call.lane for call in calls}
-    gone = {stage.lane(program) for program in stage.clients if program.ended_before(stage.begin)}
+    gone = {stage.lane(program) for program in stage.clients if program.ended_before(begin)}
     trace.clients = [lane for lane in trace.clients if lane not in gone]
+    busy = {call.lane for call in calls}
+    busy.update(lane for e in trace.events if hasattr(e, "lanes") for lane in e.lanes)
     trace.servers = [lane for lane in trace.servers if lane in busy] or trace.servers[:1]
     if len(trace.clients) == 1:
         rename(trace, trace.clients[0], "client")
-    trace.seconds = (stage.finish or when(trace.events[-1])) - when(trace.events[0]) \
-        if trace.events else 0
     return trace
 
 

@@ -23,7 +23,7 @@ class Call:
     detail: str = ""     # what else the picture says: SHUT_WR, a port
     inode: int = None    # of the socket, the same in all programs that have it
     protocol: str = ""   # TCP or UDP; "" for what is no such socket
-    counted: bool = True # how many bytes it moved belongs into the picture
+    counted: bool = True  # how many bytes it moved belongs into the picture
     times: int = 1       # it stands for several such calls
     polls: bool = False  # it waits for sockets: poll, select, epoll_wait
     peer: int = None     # the port of the peer, where the call says it
@@ -68,7 +68,6 @@ class Trace:
     events: list = field(default_factory=list)
     missing: list = field(default_factory=list)  # what could not be recorded
     tls: bool = False
-    seconds: float = 0
 
 
 # ---- strace ----
@@ -139,8 +138,6 @@ def parse_call(line, lane):
                                                and "<socket:[" in arguments)
     if call.name == "shutdown":
         call.detail = arguments.rsplit(", ", 1)[-1]
-    if call.name == "setsockopt":
-        call.detail = ", ".join(arguments.split(", ")[2:3])
     return call
 
 

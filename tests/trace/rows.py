@@ -31,13 +31,6 @@ class Row:
     gap: float = 0
     waiting: set = field(default_factory=set)
 
-    def mark_of(self, lane):
-        """This row's event of the lane, or None."""
-        for mark in (self.left, self.right):
-            if mark and mark.call.lane == lane:
-                return mark
-        return None
-
 
 def moments(trace):
     """(time, what) of all that the picture shows, in order."""

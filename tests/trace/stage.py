@@ -51,8 +51,10 @@ def own_network():
             request = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP | IFF_RUNNING
             fcntl.ioctl(s, 0x8914, request)  # SIOCSIFFLAGS, netdevice(7)
         return
-    for option in ("-n", "-rn"):
-        command = ["unshare", option]
+    # --keep-caps lets another user than root capture: root of a user namespace, as by -r, is not
+    # what tcpdump expects of root.
+    for options in (["-n"], ["--map-current-user", "--keep-caps", "-n"], ["-rn"]):
+        command = ["unshare", *options]
         try:
             subprocess.run(command + ["true"], check=True, stderr=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError):
@@ -82,7 +84,7 @@ class Program:
         environment = dict(os.environ, PYTHONUNBUFFERED="1", LC_ALL="C.UTF-8")
         self.process = subprocess.Popen(
             ["strace", "-ff", "-qq", "-o", self.prefix + ".calls", "-ttt", "-T", "-y", "-s", "256",
-             "-e", "trace=" + CALLS, "-e", "signal=none", *argv],
+             "-e", "trace=" + CALLS, "-e", "signal=SIGSTOP", *argv],
             stdin=stdin, stdout=self.output, stderr=self.output, env=environment,
             cwd=stage.home, start_new_session=True)
 
@@ -136,7 +138,9 @@ class Program:
         thread = next(iter(self.threads()))
         os.kill(thread, signal.SIGSTOP)
         self.stopped = True
-        self.stage.until(lambda: state(thread) in ("T", "t"), f"{self.name} does not stop")
+        # Not before strace has let it stop: a SIGCONT that comes earlier would be lost.
+        self.stage.until(lambda: "stopped by SIGSTOP" in "".join(self.threads().values()),
+                         f"{self.name} does not stop")
 
     def goes_on(self):
         """Lets it continue."""

@@ -49,7 +49,7 @@ def call_text(call, columns=60):
         words = []
     if call.name in SENDERS and call.data is not None:
         words.append(data_text(call, columns))
-    if call.name in ("bind", "shutdown", "setsockopt") and call.detail:
+    if call.name in ("bind", "shutdown") and call.detail:
         words.append(call.detail)
     return f"{call.name}({', '.join(words)})" + (" ..." if call.times > 1 else "")
 

@@ -7,9 +7,9 @@ trace: ## SERVER=… CLIENT=…: both sides of any two programs; without them: a
 	@tests/trace/trace.py $(if $(SERVER),--server $(call quoted,$(SERVER))) \
 	  $(if $(CLIENT),--client $(call quoted,$(CLIENT)))
 
-trace-%: build/helpers/peer FORCE ## both sides of a scene of a chapter (SCENE=name, STEP=n)
+trace-%: FORCE ## both sides of a scene of a chapter (SCENE=name, STEP=n)
 	@$(MAKE) -s $* $(if $(STEP),$(wildcard $*-*)/steps)
 	@$(TRACE) $(if $(STEP),--step $(call quoted,$(STEP))) $*
 
-pictures: all steps helpers ## draw docs/pictures again, from runs of all scenes
+pictures: all ## draw docs/pictures again, from runs of all scenes
 	@tests/trace/trace.py --pictures

@@ -7,7 +7,6 @@ drives them by what they do, never by time (see Stage in stage.py). A function
 words(data), if there is one, says what to show instead of these bytes. Other names:
   GAP      the picture shows pauses of so many seconds (none). For scenes with timers.
   ACKS     True: the picture shows all pure ACKs, not only those that answer SYN or FIN
-  SHOW     names of calls that it shows as well: {"setsockopt"}
   HIDE     names of calls that it does not show, in the text form either: {"poll"}
   MERGE    names of calls: one after the other on the same descriptor, they are shown as one, and
            so are segments. For many bytes: in which pieces they move depends on the load.
@@ -33,6 +32,7 @@ import text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KIT = os.path.dirname(os.path.dirname(HERE))
+FIRST = {"03": "pipeline", "06": "slow", "08": "tls13"}  # where no scene is asked for; else hello
 PICTURES = os.path.join(KIT, "docs", "pictures")
 
 
@@ -133,9 +133,11 @@ def show_chapter(chapter, scene):
     names = scene_names(f"{chapter}-{scene}" if scene else f"{chapter}-")
     if not names:
         raise stages.Trouble(f"chapter {chapter} has no scene {scene or ''}: make trace lists all")
-    show(load_scene(names[0]))
+    first = f"{chapter}-{FIRST.get(chapter, 'hello')}"
+    name = first if not scene and first in names else names[0]
+    show(load_scene(name))
     if not scene and len(names) > 1:
-        others = " ".join(name.partition("-")[2] for name in names[1:])
+        others = " ".join(other.partition("-")[2] for other in names if other != name)
         print(f"\nOther scenes (make trace-{chapter} SCENE=...): {others}")
 
 

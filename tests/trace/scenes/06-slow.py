@@ -1,8 +1,8 @@
 """Five clients, one thread
 
 Client 1 sends only the beginning of a line. The server keeps it and waits in epoll_wait again, for
-all of its clients. It answers clients 2 to 5 in between. When the rest of the first line comes, client
-1 gets its reply.
+all of its clients. It answers clients 2 to 5 in between. When the rest of the first line comes,
+client 1 gets its reply.
 """
 
 HIDE = {"poll"}
