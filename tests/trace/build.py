@@ -61,6 +61,12 @@ def within(calls, begin, finish):
     return kept
 
 
+def until_last(calls, lane, name):
+    """The calls, but of this lane only those up to its last call of this name."""
+    end = max(call.start for call in calls if (call.lane, call.name) == (lane, name))
+    return [call for call in calls if call.lane != lane or call.start <= end]
+
+
 def split_lanes(name, others, threads):
     """{lane: calls} of a program: one for each of its threads that does something, in the order of
     their first call. others are the names of those after the first one."""
@@ -263,6 +269,9 @@ def make_trace(stage, scene, title, about):
     segments = make_segments(stage, scene, trace, calls)
     begin, finish = stage.begin, stage.finish or float("inf")
     calls = within(calls, begin, finish)
+    if stage.last:
+        program, name = stage.last
+        calls = until_last(calls, stage.lane(program), name)
     trace.events = calls + [e for e in segments + stage.notes if begin <= e.time <= finish]
     trace.events.sort(key=when)
     # A client that has ended before, and a thread that does nothing, are not in the picture.

@@ -206,6 +206,7 @@ class Stage:
         self.capture = None
         self.begin = 0
         self.finish = None
+        self.last = None
         if not shutil.which("strace"):
             raise Trouble("strace is missing (make setup installs it)")
 
@@ -297,10 +298,12 @@ class Stage:
         """What has happened so far is no part of the picture."""
         self.begin = time.time()
 
-    def over(self):
-        """What happens from now on is no part of the picture."""
+    def over(self, last=None):
+        """What happens from now on is no part of the picture. last=(program, call) ends this
+        program's part with the last such call, however late it is now: for programs with timers."""
         self.settle()
         self.finish = time.time()
+        self.last = last
 
     # ---- for the rest of the kit ----
 

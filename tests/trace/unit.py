@@ -59,6 +59,14 @@ class Strace(unittest.TestCase):
         self.assertEqual([call.result for call in shown], [6])
 
 
+    def test_what_comes_after_the_last_call_of_a_scene(self):
+        calls = [events.Call("server", time, name=name)
+                 for time, name in ((1, "close"), (2, "recv"), (3, "close"), (4, "epoll_wait"))]
+        calls.append(events.Call("client", 5, name="close"))
+        kept = build.until_last(calls, "server", "close")
+        self.assertEqual([call.start for call in kept], [1, 2, 3, 5])
+
+
 def tcp(flags, data=b"", seq=1):
     """An IPv4 packet with a TCP segment in it, from port 40000 to 9001."""
     segment = struct.pack("!HHIIBBHHH", 40000, 9001, seq, 0, 5 << 4, flags, 0, 0, 0) + data

@@ -29,4 +29,4 @@ def play(stage):
     client.says("close")
     stage.note("The server continues")
     server.goes_on()
-    stage.over()
+    stage.over(last=(server, "close"))
