@@ -302,7 +302,7 @@ $ sleep 61 & echo $! >plain
 $ timeout 62 sleep 62 & echo $! >wrapped
 $ (trap '' TERM; for i in {1..20}; do sleep 1; done) & echo $! >stubborn
 $ (trap 'sleep 0.3; echo bye >last-word; exit' TERM; : >ready
-> for i in {1..99}; do sleep 0.1; done) & echo $! >polite
+> for i in {1..999}; do sleep 0.1; done) & echo $! >polite
 $ setsid sleep 63 & echo $! >session
 $ until [ -e ready ]; do sleep 0.05; done
 END
