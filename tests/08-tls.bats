@@ -1,6 +1,6 @@
 # What only 08 has: certificates, verification, a handshake that makes nobody wait, an end that
-# nobody can fake. 08-line-service.bats tests the service itself through TLS. 08-tcp.bats tests what any
-# TCP program must survive, and 08-many-clients.bats what any server for many clients must.
+# nobody can fake. 08-line-service.bats tests the service itself through TLS. 08-tcp.bats tests what
+# any TCP program must survive, and 08-many-clients.bats what any server for many clients must.
 
 # shellcheck disable=SC2154 # run --separate-stderr sets stderr and stderr_lines
 CHAPTER=08-tls

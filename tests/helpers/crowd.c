@@ -551,7 +551,8 @@ static void flood(long lines) {
     }
     printf("%ld lines in %.1f ms; %ld exchanged meanwhile, the slowest in %.1f ms\n", lines,
            (double)(now_us() - start) / 1e3, exchanged, (double)slowest / 1e3);
-    printf("the member that never read was cut off with %ld lines on the way\n", read_mute(&members[MUTE]));
+    printf("the member that never read was cut off with %ld lines on the way\n",
+           read_mute(&members[MUTE]));
 }
 
 /* ---- reset ---- */
