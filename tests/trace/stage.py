@@ -193,6 +193,8 @@ class Stage:
     """What a scene's play() gets."""
 
     def __init__(self, home):
+        if not shutil.which("strace"):
+            raise Trouble("strace is missing (make setup installs it)")
         self.home = home
         self.directory = tempfile.mkdtemp(prefix="trace-")
         self.deadline = time.monotonic() + LIMIT
@@ -207,8 +209,6 @@ class Stage:
         self.begin = 0
         self.finish = None
         self.last = None
-        if not shutil.which("strace"):
-            raise Trouble("strace is missing (make setup installs it)")
 
     # ---- for scenes ----
 
