@@ -66,7 +66,8 @@ FUNCTION = re.compile(r"(?!typedef|#|\s|/|\*|\}|else|return)[A-Za-z_][\w \*]*?\b
 TYPE = re.compile(r"(?:typedef )?(?:struct|enum|union) (\w+) \{")
 MACRO = re.compile(r"#define (\w+)")
 CONSTANT = re.compile(r"    ([A-Z][A-Z_0-9]{2,})(?: = [^;(]*)?,?(?: +/\*.*)?$")
-VARIABLE = re.compile(r"(?:static |extern )(?:[\w ]+? \**)(\w+)(?:\[.*\])?(?: =.*)?;")
+# A variable's name may be any word, so only those that look like a name are known.
+VARIABLE = re.compile(r"(?:static |extern )(?:[\w ]+? \**)(\w+_\w+)(?:\[.*\])?(?: =.*)?;")
 
 
 def block_end(lines, start):
