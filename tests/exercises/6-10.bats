@@ -171,3 +171,15 @@ gone_from_kernel() {
   stuck 5 greedy
   stop_server
 }
+
+# law 6 of docs/design.md; write(2), EINTR. Root may open every terminal, unless it gives up that
+# right.
+@test "the log is a terminal that nobody reads and that cannot be opened anew: it obeys SIGTERM" {
+  local command server=$SERVER
+  need python3
+  ((EUID != 0)) || need setpriv
+  ((EUID != 0)) || server="setpriv --inh-caps -all --bounding-set -all $SERVER"
+  eval "command=($server)"
+  run timeout $((30 * PATIENCE)) python3 "$ROOT/tests/helpers/stuck-log.py" "${command[@]}"
+  ((status == 0)) || complain "$output"
+}
