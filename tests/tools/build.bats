@@ -31,7 +31,7 @@ copy_tree() {
 
 # Every make is bounded, and says what it compiles.
 make() {
-  timeout 60 make --no-print-directory "$@" 3>&-
+  timeout $((60 * PATIENCE)) make --no-print-directory "$@" 3>&-
 }
 
 # assert_built COUNT: so many programs.

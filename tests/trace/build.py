@@ -124,11 +124,17 @@ def without_bytes(calls):
     return kept
 
 
+MANY_BYTES = 1000  # more than this may come in pieces
+
+
 def merge_calls(calls, names):
     """The calls of one thread, but those of these names that follow each other on the same
-    descriptor and moved bytes are one: how the kernel cuts many bytes depends on the load."""
+    descriptor and moved bytes are one: how the kernel cuts many bytes depends on the load. So a
+    receive of many bytes is always shown as several."""
     merged = []
     for call in calls:
+        if call.name in names and call.name in RECEIVERS and (call.result or 0) > MANY_BYTES:
+            call.data, call.times = None, 2
         last = merged[-1] if merged else None
         if (last and call.name in names and (last.name, last.fd) == (call.name, call.fd)
                 and (last.result or 0) > 0 and (call.result or 0) > 0):
