@@ -205,7 +205,7 @@ on_leaves_meanwhile() {
   says bob one
   says cleo two
   kill -CONT "$STEP_PID"
-  for ((i = 0; i < 20; i++)); do
+  for ((i = 0; i < 60; i++)); do
     ! step_ends 20 || break
     says bob more 2>/dev/null
   done
