@@ -160,7 +160,7 @@ on_two_at_once() {
   start_step || return
   NAME=first ready_peer HERE until:"$T/go" half-close drain || return
   NAME=second start_peer "$PORT" send:'hello\n' line || return
-  if NAME=second step_ends 2000; then
+  if NAME=second step_ends 500; then
     ((HOW == 0)) && echo ✓
     return
   fi
