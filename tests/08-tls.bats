@@ -759,7 +759,7 @@ tickets_expire_too() {
 
 half_hello() {
   need python3
-  timeout 10 python3 "$HOSTILE" "$PORT" "$CA" hello-file >"$T/hello"
+  timeout 40 python3 "$HOSTILE" "$PORT" "$CA" hello-file >"$T/hello"
   head -c $(($(wc -c <"$T/hello") / 2)) "$T/hello" >"$T/half"
 }
 
