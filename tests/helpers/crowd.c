@@ -41,7 +41,7 @@ static const char usage[] =
     "  join N              prints how long it takes until N are connected, and welcomed\n"
     "  broadcast N ROUNDS  prints how long it takes until N - 1 have heard a line\n"
     "  load N LINES BATCH  one says LINES lines of 90 bytes, BATCH at a time, to N others; prints\n"
-    "                      \"go\" when it begins\n"
+    "                      \"go\" when it begins, and how long it took before they leave\n"
     "  stay N              N join one after another and stay until stdin ends; prints \"go\" when\n"
     "                      all have joined\n";
 
@@ -679,6 +679,7 @@ static void load(int n, long lines, long batch) {
         listen_until_done();
     }
     printf("%ld lines were heard in %.3f s\n", lines * n, (double)(now_us() - start) / 1e6);
+    fflush(stdout); /* before they leave: that is work for the server, too */
 }
 
 static void on_line_any(struct member *m, const char *line, size_t size) {
