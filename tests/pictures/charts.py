@@ -58,11 +58,11 @@ class Chart:
         self.lines.append("set label %s at screen %g,%g %s font ',%d' textcolor rgb '%s'" % (
             quoted(text), x / WIDTH, 1 - y / self.height, align, size, color))
 
-    def stroke(self, x, y, to_x, to_y, color=MUTED, dash="solid", width=1.0):
+    def stroke(self, x, y, to_x, to_y, color=MUTED, width=1.0):
         self.lines.append(
-            "set arrow from screen %g,%g to screen %g,%g nohead front linecolor rgb '%s' dashtype %s"
-            " linewidth %g" % (x / WIDTH, 1 - y / self.height, to_x / WIDTH,
-                               1 - to_y / self.height, color, dash, width))
+            "set arrow from screen %g,%g to screen %g,%g nohead front linecolor rgb '%s'"
+            " linewidth %g" % (
+                x / WIDTH, 1 - y / self.height, to_x / WIDTH, 1 - to_y / self.height, color, width))
 
     def panel(self, left, right, top, bottom, x, y):
         panel = Panel(self, (left, right, top, bottom), x, y)
@@ -74,7 +74,7 @@ class Chart:
             "set xrange [%g:%g]" % (x.low, x.high), "set yrange [%g:%g]" % (y.low, y.high),
             ("set" if x.log else "unset") + " logscale x",
             ("set" if y.log else "unset") + " logscale y",
-            "set xtics (%s)" % x.tics(), "set ytics (%s)" % y.tics(),
+            "set xtics (%s) offset 0,0.5" % x.tics(), "set ytics (%s)" % y.tics(),
         ]
         return panel
 
@@ -210,7 +210,7 @@ def queue(rows, name):
                         Axis(0, 290, at=range(0, 257, 64)))
     for limit, text in ((LIMIT, "limit:\ndropped"), (LAG, "lags: the\nothers wait")):
         _, y = panel.place(0, limit)
-        chart.stroke(40, y, 340, y, MUTED, "'-'")
+        panel.plot("lines linecolor rgb '%s' dashtype '-'" % MUTED, [(-0.1, limit), (end, limit)])
         chart.text(344, y - 3, text)
     for kind, member, width in ((3, carol, 2), (1, bob, 1.5), (2, mute, 3)):
         panel.line(kind, member, "", width, "solid", marks=False)
@@ -233,6 +233,14 @@ def queue(rows, name):
         " %.1f s mute is dropped.") % (
             min(y for x, y in bob if mute[-1][0] < x < 0.8 * end),
             max(y for _, y in bob), mute[-1][0]))
+
+
+OWN = ["06", "thread", "04", "05", "03"]  # each with the color and shape of its place
+
+
+def place_of(title):
+    """The place in OWN of a server that is called so."""
+    return next((i for i, own in enumerate(OWN) if own in title), len(OWN))
 
 
 BIN = 1.12  # the width of a column: so many times as long as the one before
@@ -278,7 +286,7 @@ def latency(rows, name):
             axis.text = lambda us: ""
         panel = chart.panel(12, 424, top + 28, top + row_height - 12, axis, Axis(0, most, at=[0]))
         chart.lines += ["set border 1", "unset ytics"]
-        color = COLORS[(2, 1, 3, 4)[i % 4]]
+        color = COLORS[place_of(server)]
         panel.area(color, [(x, 0, y) for x, y in bars])
         panel.plot("lines linecolor rgb '%s' linewidth 1.5" % color, bars)
         half, most_all = (percentile(counts, percent) / 1000 for percent in (50, 99))
@@ -305,7 +313,6 @@ BENCH = {
     "rate": ("Throughput, one request at a time", "requests per second: more is better", number, 4),
     "p99": ("Latency: 99 of 100 replies come within", "p99: less is better", time_text, -44),
 }
-OWN = ["06", "thread", "04", "05", "03"]  # each with the color and shape of its place
 OTHERS = ["06", "libuv", "libevent", "limit", "asyncio", "uring"]
 
 
