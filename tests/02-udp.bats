@@ -494,7 +494,7 @@ localhost_is_two() {
   start_tool silent "$PEER" -a 127.0.0.2 -u -l "$PORT" recv silent
   await_port silent "$TOOL_PID"
   FAULT_ENV=FAULT_HOST=two,127.0.0.2,127.0.0.1 \
-    run -0 --separate-stderr client -a two -t 20 -r 2 one two
+    run -0 --separate-stderr client -a two -t $((400 * PATIENCE)) -r 2 one two
   assert_output $'one\ntwo'
   [[ $stderr == '2 sent, 2 received, 1 retried, 0 lost; '* ]] || complain "$stderr"
 }
