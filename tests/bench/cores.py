@@ -136,7 +136,7 @@ def rows(facts, batch):
 TEXT = """{heading}
 
 This section shows what more loops bring. *6-4* is the solution of [exercise 6-4](../06-epoll/exercises/4-cores/README.md): a thread with a loop and a
-listening socket of its own for each core (`SO_REUSEPORT`). *libuv* is the line service of the other sections in as many threads, each with a loop. *Go*
+[listening socket](glossary.md#listening-socket) of its own for each core (`SO_REUSEPORT`). *libuv* is the line service of the other sections in as many threads, each with a loop. *Go*
 has a goroutine for each connection, and `GOMAXPROCS` threads that run them. `ONLY=cores make bench` measures only this section.
 
 {connections} connections ask, from one load generator for each core. Servers and clients may use all cores: a server with two loops has no core that its clients

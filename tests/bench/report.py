@@ -393,7 +393,7 @@ In the first two lines, the number after a server, as in "(06: 0.63)", is the CP
   starts after the clients have connected.
 - *Memory* is how much these idle connections increase the process's resident set (Rss in `/proc/PID/smaps_rollup`). What the kernel keeps for a
   [socket](glossary.md#socket) is not included; it is the same for all servers. The memory of the pool's threads counts as memory of its clients.
-- *System calls* are all that a server makes while it answers, with one request at a time. `strace` counts them, and slows the server. So each wake-up
+- *[System calls](glossary.md#system-call)* are all that a server makes while it answers, with one request at a time. `strace` counts them, and slows the server. So each wake-up
   finds more to do than in a run without it.
 - Each figure is the median of the rounds. In each round the servers take turns of 0.4 s (up to 100 connections: three turns of 0.13 s), while the
   others sleep. Before the first round, each server has served one client. In brackets is the ratio to {base} in the same turn (also a median).
