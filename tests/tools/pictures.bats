@@ -93,7 +93,7 @@ PYTHON
 }
 
 @test "each picture of a scene is on a page, has a description, and follows light and dark" {
-  local name
+  local name wide
   need python3
   cd "$ROOT"
   for name in $("$TRACE" --names); do
@@ -102,5 +102,8 @@ PYTHON
     grep -q '<desc id="desc">[A-Za-z]' "docs/pictures/$name.svg"
     grep -q 'prefers-color-scheme: dark' "docs/pictures/$name.svg"
     run ! grep -E 'href|url\(|<script' "docs/pictures/$name.svg"
+    # Its letters, 13 units high, have 10 pixels where it is 360 pixels wide.
+    wide=$(sed -n 's/^<svg .* width="\([0-9]*\)" height.*/\1/p' "docs/pictures/$name.svg")
+    ((wide && wide <= 468)) || complain "docs/pictures/$name.svg is not of 1 to 468 units: '$wide'"
   done
 }

@@ -1,8 +1,9 @@
 """A Trace as SVG: the same rows as on a terminal, for a page.
 
-All of it is drawn in a column of about 450 units, so that its letters can be read where a page is
-360 pixels wide. Letters of the reader's own monospace font are at most 0.61 em wide.
+A picture is as wide as its texts need, at most 468 units, so that its letters have 10 pixels where
+a page is 360 pixels wide. Letters of the reader's monospace font are at most 0.61 em wide.
 """
+import math
 from xml.sax.saxutils import escape
 
 from rows import make_rows, side_name, tags
@@ -11,9 +12,10 @@ from text import mark_text, segment_text, width
 SIZE = 13            # of the letters
 LETTER = SIZE * 0.61
 LINE = 17            # from one line of text to the next
-SIDE = 150           # for the calls of each side
-MIDDLE = 164         # between the last client and the first server
-LANE = 20            # from one lifeline to the next
+SIDE = 150           # for the calls of each side, at most
+MIDDLE = 164         # between the last client and the first server, at most
+MIDDLE_MIN = 94
+LANE = 15            # from one lifeline to the next
 EDGE = 8
 
 STYLE = """
@@ -72,20 +74,33 @@ class Drawing:
         self.trace = trace
         self.rows = make_rows(trace, gap, acks)
         self.tags = {**tags(trace.clients), **tags(trace.servers)}
+        self.names = [wrap(side_name(lanes), int(SIDE / LETTER))
+                      for lanes in (trace.clients, trace.servers)]
         self.x = {}
-        x = EDGE + SIDE + 10
+        x = EDGE + self.side("left", self.names[0]) + 10
         for lane in trace.clients:
             self.x[lane] = x
             x += LANE
-        x += MIDDLE - LANE
+        x += self.middle() - LANE
         for lane in trace.servers:
             self.x[lane] = x
             x += LANE
-        self.width = x - LANE + 10 + SIDE + EDGE
+        self.width = math.ceil(x - LANE + 10 + self.side("right", self.names[1]) + EDGE)
         self.y = EDGE
         self.shapes = []   # below: lifelines and bars
         self.words = []    # above
         self.open = {}     # lane: y at which its waiting began
+
+    def side(self, side, lines):
+        """How wide the texts of one side are, its name included."""
+        for row in self.rows:
+            lines = lines + self.label_lines(getattr(row, side))
+        return max(map(width, lines)) * LETTER
+
+    def middle(self):
+        """How far apart the two sides are: what stands over arrows ends before their tips."""
+        lines = [line for row in self.rows for line in self.arrow_lines(row.segment)]
+        return max([MIDDLE_MIN] + [width(line) * LETTER + 18 for line in lines])
 
     def text(self, x, y, words, kind="", anchor="start"):
         """One line of text."""
@@ -93,22 +108,21 @@ class Drawing:
         self.words.append(f'<text x="{x:g}" y="{y:g}"{kind} text-anchor="{anchor}">'
                           f'{escape(words)}</text>')
 
-    def paragraph(self, words, kind):
-        """Text over the full width."""
-        for line in wrap(words, int((self.width - 2 * EDGE) / LETTER)):
+    def paragraph(self, words, kind, end=None):
+        """Text over the full width, or as far as end."""
+        for line in wrap(words, int(((end or self.width) - 2 * EDGE) / LETTER)):
             self.y += LINE
             self.text(EDGE, self.y, line, kind)
 
     def heads(self):
         """The names of the programs, over their lines."""
-        names = [wrap(side_name(lanes), int(SIDE / LETTER))
-                 for lanes in (self.trace.clients, self.trace.servers)]
-        self.y += LINE * max(len(lines) for lines in names) + 6
+        self.y += LINE * max(map(len, self.names)) + 6
         for lane, x in self.x.items():
             if self.tags[lane]:
                 self.text(x, self.y, self.tags[lane], "head", "middle")
         first, last = self.x[self.trace.clients[0]], self.x[self.trace.servers[-1]]
-        for x, lines, anchor in ((first - 12, names[0], "end"), (last + 12, names[1], "start")):
+        ends = (first - 10, "end"), (last + 10, "start")
+        for (x, anchor), lines in zip(ends, self.names):
             for number, line in enumerate(reversed(lines)):
                 self.text(x, self.y - number * LINE, line, "head", anchor)
         self.y += 8
@@ -150,8 +164,9 @@ class Drawing:
         sign = 1 if end > start else -1
         lines = self.arrow_lines(segment)
         middle = (self.x[self.trace.clients[-1]] + self.x[self.trace.servers[0]]) / 2
+        over = 10 if segment.lost else 7  # a cross is higher than a line
         for number, line in enumerate(lines):
-            self.text(middle, y - 6 - (len(lines) - 1 - number) * LINE, line, "", "middle")
+            self.text(middle, y - over - (len(lines) - 1 - number) * LINE, line, "", "middle")
         if segment.lost:
             end = (start + 2 * end) / 3
             self.words.append(f'<path class="{kind} cross" '
@@ -172,7 +187,7 @@ class Drawing:
         """One row. Its y is that of the arrow and of the first line of each label."""
         if row.note:
             self.y += 6
-            self.paragraph(row.note.text, "note plain")
+            self.paragraph(row.note.text, "note plain", self.x[self.trace.servers[0]])
             self.y += 8
             return
         if row.gap:
