@@ -80,9 +80,24 @@ start_unheard() {
 # full_pipe NAME: a pipe $T/NAME whose reader never reads, without room for a byte. Descriptor 8 of
 # this shell is the reader.
 full_pipe() {
+  local filler
   mkfifo "$T/$1"
   exec 8<>"$T/$1"
-  timeout 0.3 cat /dev/zero >&8 || true
+  cat /dev/zero >&8 &
+  filler=$!
+  wait_for 5 sleeps "$filler"
+  kill "$filler"
+  wait "$filler" || true
+}
+
+# sleeps PID: in a system call, for lack of room or of input. A process that has just
+# been started may sleep, too, until its program is read: so it must do so three times in a row.
+sleeps() {
+  local time
+  for time in 1 2 3; do
+    ((time == 1)) || sleep 0.02
+    grep -q '^State:.S' "/proc/$1/status" || return
+  done
 }
 
 # into DESCRIPTOR FILE: prints words that start a program with FILE as its output or log.
@@ -218,6 +233,7 @@ lost_lines_are_counted() {
   speak
   start_tool reader cat "$T/log"
   wait_for 5 test -s "$T/reader.out"
+  wait_for 5 sleeps "$TOOL_PID" # it has read all that was in the pipe, so there is room for a line
   served
   exec 8>&-
   stop_server
