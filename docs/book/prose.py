@@ -120,7 +120,7 @@ class Renderer(RendererHTML):
         depth = sum((t.type == "link_open") - (t.type == "link_close") for t in tokens[:idx])
         if depth or not page.chapter:
             return html
-        name = content.removesuffix("()")
+        name = re.sub(r"^(struct|enum|union) |\(\)$", "", content)
         found = book.definition(page, name)
         if not found:
             return html
