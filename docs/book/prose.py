@@ -174,8 +174,11 @@ class Renderer(RendererHTML):
         caption = link_to(
             book.link_line(page, source, first), escape(words), target=page.target, data_to=last)
         code = "\n".join(source.html[first - 1 : last])
+        indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+        columns = max(map(len, lines)) - indent
         return (
-            f'<figure class="snippet" id="{book.identify(page, anchor)}"><figcaption>{caption}'
+            f'<figure class="snippet" style="--columns: {columns}; --indent: {indent}"'
+            f' id="{book.identify(page, anchor)}"><figcaption>{caption}'
             f'</figcaption><pre class="c"><code>{code}</code></pre></figure>\n'
         )
 
