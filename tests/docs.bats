@@ -15,8 +15,9 @@ setup_file() {
   ahead "${pages[@]}"
 }
 
+# Where there are no network namespaces, the pages wait for each other.
 run_blocks() {
-  timeout $((300 * PATIENCE)) tests/bin/doc-console "$1"
+  timeout $((900 * PATIENCE)) tests/bin/doc-console "$1"
 }
 
 # Runs the console blocks of a document. A skipped block is told, also when the test passes.

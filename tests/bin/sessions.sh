@@ -2,7 +2,7 @@
 # The terminal sessions of the documents, for the tests (doc-console) and for a reader (play): one
 # reader of documents, and one way to run and to end a session, so that both do the same.
 #
-#   ```console [DIR] [needs=tool,root,netns,N-descriptors,above]
+#   ```console [DIR] [needs=tool,root,netns,N-descriptors,fresh-port,above]
 #   $ ./server &
 #   listening on 127.0.0.1:9001
 #   $ ./client hello
@@ -13,7 +13,8 @@
 # "$ " starts a command, "> " continues it, and the rest is its output. A session runs in one bash
 # in DIR (default: the repository's root), in a network namespace of its own where the machine
 # allows it, so that the default ports are free. "above" in needs: it uses files that earlier
-# sessions of the page have made.
+# sessions of the page have made. "fresh-port": it starts a server without SO_REUSEADDR, so no
+# closed connection may reserve the port.
 #
 # Sourced. The script that sources this file sets root (the kit), doc (the document) and tmp.
 # shellcheck disable=SC2034,SC2154 # what one of the two files sets, the other one uses
@@ -240,15 +241,24 @@ obstacle() {
                     { echo "$need descriptors are needed (ulimit -Hn)"; return; }
                 ;;
             above) ;;
+            fresh-port)
+                ((${#netns[@]})) || ! sockets '[0-9A-F]+:[0-9A-F]+ 06' ||
+                    { echo "a closed connection reserves a port of 9001 to 9008 (TIME_WAIT)"; return; }
+                ;;
             netns) ((${#netns[@]})) || { echo "a network namespace is needed"; return; } ;;
             *) ! lacking "$need" || return ;;
         esac
     done
     # Without a namespace of its own a session needs the kit's default ports, 9001 to 9008.
-    if ((${#netns[@]} == 0)) && cat /proc/net/{tcp,udp}{,6} 2>/dev/null |
-        grep -qE ':23(29|2[A-F]|30) 0+:0000 0[A7]'; then
+    if ((${#netns[@]} == 0)) && sockets '0+:0000 0[A7]'; then
         echo "a port of 9001 to 9008 is in use"
     fi
+}
+
+# sockets PEER-AND-STATE: is there a socket with one of the kit's default ports, 9001 to 9008, whose
+# other end and state (proc_pid_net(5)) match?
+sockets() {
+    cat /proc/net/{tcp,udp}{,6} 2>/dev/null | grep -qE ":23(29|2[A-F]|30) $1"
 }
 
 # What every session's bash begins with. A command that ends with "&" runs with set -m, and `jobs`

@@ -476,16 +476,53 @@ END
 }
 
 @test "console: without network namespaces a block runs plainly, unless a default port is taken" {
-  mkdir bin
-  printf '#!/bin/sh\nexit 1\n' >bin/unshare
-  chmod +x bin/unshare
-  PATH=$PWD/bin:$PATH
+  without_namespaces
   check console <<<$'```console\n$ echo a\na\n```\n```console needs=netns\n$ echo b\n```'
   assert_line 'docs/a.md:5: skipped: a network namespace is needed'
   if [[ ${lines[*]} != *'is in use'* ]]; then
     assert_success
     assert_line 'docs/a.md: 2 sessions: 1 as shown, 0 not, 1 skipped'
   fi
+}
+
+# As an ordinary user in a container, or where only root may make namespaces.
+without_namespaces() {
+  mkdir bin
+  printf '#!/bin/sh\nexit 1\n' >bin/unshare
+  chmod +x bin/unshare
+  PATH=$PWD/bin:$PATH
+}
+
+# in_new_network COMMAND…: with a real unshare, so that the ports are free before the test.
+in_new_network() {
+  unshare -n ip link set lo up 2>/dev/null || unshare -rn ip link set lo up 2>/dev/null ||
+    skip 'no network namespaces here'
+  local flag=-rn
+  ((EUID)) || flag=-n
+  run timeout 60 unshare "$flag" sh -c 'ip link set lo up && PATH=$PWD/bin:$PATH && exec "$@"' sh "$@"
+}
+
+@test "console: without network namespaces a block waits for the end of the one before it" {
+  without_namespaces
+  PATH=${PATH#*:}
+  ! why=$(source tests/bin/tools.sh && lacking nc) || skip "$why"
+  printf '```console\n$ %s\n```\n' 'nc -l 127.0.0.1 9001 & sleep 0.5; kill $!' \
+    'nc -l 127.0.0.1 9001 & sleep 0.1; kill $!' >docs/a.md
+  in_new_network tests/bin/doc-console docs/a.md
+  assert_success
+  assert_line 'docs/a.md: 2 sessions: 2 as shown, 0 not, 0 skipped'
+}
+
+@test "console: without network namespaces a block that needs a fresh port does not get a used one" {
+  without_namespaces
+  PATH=${PATH#*:}
+  local talk='import socket as s; l = s.create_server(("127.0.0.1", 9001)); '
+  talk+='c = s.create_connection(("127.0.0.1", 9001)); l.accept()[0].close(); c.close()'
+  printf '```console needs=fresh-port\n$ %s\n```\n' "python3 -c '$talk'" 'echo not here' >docs/a.md
+  in_new_network tests/bin/doc-console docs/a.md
+  assert_success
+  assert_output --partial 'skipped: a closed connection reserves a port of 9001 to 9008 (TIME_WAIT)'
+  assert_line 'docs/a.md: 2 sessions: 1 as shown, 0 not, 1 skipped'
 }
 
 # --- doc-links
