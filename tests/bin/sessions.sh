@@ -242,8 +242,10 @@ obstacle() {
                 ;;
             above) ;;
             fresh-port)
-                ((${#netns[@]})) || ! sockets '[0-9A-F]+:[0-9A-F]+ 06' ||
-                    { echo "a closed connection reserves a port of 9001 to 9008 (TIME_WAIT)"; return; }
+                if ((${#netns[@]} == 0)) && sockets '[0-9A-F]+:[0-9A-F]+ 06'; then
+                    echo "a closed connection reserves a port of 9001 to 9008 (TIME_WAIT)"
+                    return
+                fi
                 ;;
             netns) ((${#netns[@]})) || { echo "a network namespace is needed"; return; } ;;
             *) ! lacking "$need" || return ;;

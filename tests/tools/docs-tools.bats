@@ -499,26 +499,28 @@ in_new_network() {
     skip 'no network namespaces here'
   local flag=-rn
   ((EUID)) || flag=-n
-  run timeout 60 unshare "$flag" sh -c 'ip link set lo up && PATH=$PWD/bin:$PATH && exec "$@"' sh "$@"
+  run timeout 60 unshare "$flag" \
+    sh -c 'ip link set lo up && PATH=$PWD/bin:$PATH && exec "$@"' sh "$@"
 }
 
 @test "console: without network namespaces a block waits for the end of the one before it" {
   without_namespaces
   PATH=${PATH#*:}
   ! why=$(source tests/bin/tools.sh && lacking nc) || skip "$why"
-  printf '```console\n$ %s\n```\n' 'nc -l 127.0.0.1 9001 & sleep 0.5; kill $!' \
-    'nc -l 127.0.0.1 9001 & sleep 0.1; kill $!' >docs/a.md
+  printf '```console\n$ %s\n```\n' 'nc -l 127.0.0.1 9001 & sleep 0.9; kill $!' 'true' >docs/a.md
+  printf '#!/bin/sh\nsleep 0.3\nexec %s "$@"\n' "$(type -P cat)" >bin/cat # it looks at the ports late
+  chmod +x bin/cat
   in_new_network tests/bin/doc-console docs/a.md
   assert_success
   assert_line 'docs/a.md: 2 sessions: 2 as shown, 0 not, 0 skipped'
 }
 
-@test "console: without network namespaces a block that needs a fresh port does not get a used one" {
+@test "console: without network namespaces a block that needs a fresh port gets no used one" {
   without_namespaces
   PATH=${PATH#*:}
   local talk='import socket as s; l = s.create_server(("127.0.0.1", 9001)); '
   talk+='c = s.create_connection(("127.0.0.1", 9001)); l.accept()[0].close(); c.close()'
-  printf '```console needs=fresh-port\n$ %s\n```\n' "python3 -c '$talk'" 'echo not here' >docs/a.md
+  printf '```console needs=fresh-port\n$ %s\n```\n' "python3 -c '$talk'" true >docs/a.md
   in_new_network tests/bin/doc-console docs/a.md
   assert_success
   assert_output --partial 'skipped: a closed connection reserves a port of 9001 to 9008 (TIME_WAIT)'
