@@ -508,7 +508,8 @@ in_new_network() {
   PATH=${PATH#*:}
   ! why=$(source tests/bin/tools.sh && lacking nc) || skip "$why"
   printf '```console\n$ %s\n```\n' 'nc -l 127.0.0.1 9001 & sleep 0.9; kill $!' 'true' >docs/a.md
-  printf '#!/bin/sh\nsleep 0.3\nexec %s "$@"\n' "$(type -P cat)" >bin/cat # it looks at the ports late
+  # It looks at the ports late.
+  printf '#!/bin/sh\nsleep 0.3\nexec %s "$@"\n' "$(type -P cat)" >bin/cat
   chmod +x bin/cat
   in_new_network tests/bin/doc-console docs/a.md
   assert_success
