@@ -286,7 +286,8 @@ class Book:
                 "id": page.prefix,
                 "about": about,
                 "html": prose.render(kit.read(page.source), page, self),
-                "hints": [kit.read(f"{chapter}/exercises/{name}/{h}").strip() for h in hints],
+                "hints": [prose.hint(kit.read(f"{chapter}/exercises/{name}/{h}").strip("\n"))
+                          for h in hints],
             })
         page.source = f"{chapter}/exercises"
         page.prefix = ""

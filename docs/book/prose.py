@@ -1,7 +1,9 @@
 """Markdown to HTML: the pages' prose, with its snippets, sessions, words and links joined to the
 rest of the book."""
+import itertools
 import os
 import re
+import textwrap
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -29,6 +31,20 @@ def plain(text):
     return (
         f'<pre class="text" style="--columns: {columns}"><code>{escape(text)}</code></pre>\n'
     )
+
+
+def hint(text):
+    """A hint's text: code is between backticks, or in lines that begin with four blanks."""
+    parts = []
+    for is_code, lines in itertools.groupby(text.split("\n"), lambda line: line[:4] == "    "):
+        part = "\n".join(lines)
+        if is_code:
+            parts.append(plain(textwrap.dedent(part)))
+        elif part.strip():
+            words = re.sub(r"(?<=[\w,])\n", " ", part.strip())  # within a sentence
+            words = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(words)))
+            parts.append(f"<p>{words}</p>\n")
+    return "".join(parts)
 
 
 def link_to(href, text, **attributes):
