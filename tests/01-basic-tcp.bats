@@ -60,6 +60,7 @@ slow_reader_gets_64_mib() {
 }
 
 # The client of many tutorials: it takes one recv for one message, which is right most of the time.
+# bats test_tags=slow
 @test "a Python client gets its echo: connect, sendall, recv(1024)" {
   need python3
   start_server

@@ -283,7 +283,7 @@ all_is_lost_or_doubled() {
 }
 
 # The shape of a tutorial in Python: sendto, recvfrom; the server prints what comes.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a Python client with sendto and recvfrom gets its replies; -v shows the text" {
   need python3
   start_server -v

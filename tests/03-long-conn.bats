@@ -467,6 +467,7 @@ waits_grow() {
 
 # The long connection of the Python articles: a message, its answer, until the user types `exit`.
 # (There, the newline is missing, and one recv is taken for one message.)
+# bats test_tags=slow
 @test "a Python client that sends what is typed and prints the reply, until exit, is served" {
   need python3
   start_server
@@ -483,7 +484,7 @@ waits_grow() {
 
 # ---- usage ----
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "an option that is not a number, or out of range: usage on stderr, exit 2" {
   local bad
   PORT=9

@@ -94,7 +94,7 @@ silent_only_for_the_idle_time() {
   (($(replies waiting) == 1))
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a silent client keeps its worker for the idle timeout and no longer" {
   seen silent_only_for_the_idle_time
 }
@@ -427,6 +427,7 @@ client_survives_sigpipe() {
 
 # From the articles on Python: a pool of five threads, five long connections, and Ctrl-C, which ends
 # the server cleanly.
+# bats test_tags=slow
 @test "five Python clients talk to a pool of five workers; Ctrl-C ends it cleanly" {
   need python3
   start_server -w 5
@@ -451,7 +452,7 @@ client_survives_sigpipe() {
 
 # ---- usage ----
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "an option that is not a number, or out of range: usage on stderr, exit 2" {
   local bad option
   PORT=9

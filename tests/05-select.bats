@@ -58,7 +58,7 @@ those_beyond_an_fd_set_are_told() {
   assert_serving
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "1,100 clients: those that fit into an fd_set are served, the others get a refusal" {
   seen those_beyond_an_fd_set_are_told
 }
@@ -131,6 +131,7 @@ FAULT_FAIL=malloc:ENOMEM:$k" start_server
 
 # From the articles on Python: setblocking(0), after which a call raises BlockingIOError instead of
 # waiting, and select with three sets; messages wait until the socket is writable.
+# bats test_tags=slow
 @test "a Python client with five non-blocking sockets and select gets its replies" {
   need python3
   start_server

@@ -32,7 +32,7 @@ handlers_of() {
 
 # A program may have as many .c files as it likes: no header has a variable of which each would get
 # its own. Here server.c becomes conns.c, which has the connections, and server.c, the rest.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a server split into two .c files that include util.h and the same headers works" {
   need cc
   local d=$T/kit/06
@@ -207,6 +207,7 @@ epoll_ctl_may_fail() {
 # ---- other clients ----
 
 # Of the Python articles: register a socket, its events and a callback; the loop calls back.
+# bats test_tags=slow
 @test "a Python client that uses selectors and callbacks gets its replies" {
   need python3
   start_server

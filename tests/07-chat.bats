@@ -162,6 +162,7 @@ newcomer_hears_the_last() {
   done
 }
 
+# bats test_tags=slow
 @test "a newcomer gets the last -k messages, marked as earlier: 20, 3 or none" {
   seen newcomer_hears_the_last
 }
@@ -547,7 +548,7 @@ unread_answers_are_waited_for() {
   finish_peer
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a member that does not read the answers to its own commands waits, and costs little" {
   seen unread_answers_are_waited_for
 }
@@ -573,7 +574,7 @@ long_answers_are_read() {
   [[ $(tail -n 1 "$T/peer.out") == +bye ]]
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a member that pastes 60 times /who and reads is not dropped for the long answers" {
   seen long_answers_are_read
 }
@@ -644,7 +645,7 @@ paces_hold() {
   "$CROWD" -t 12 "$PORT" talk 1 400 20 # and not 18 s
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "-r 0 sets no limit; -r 200 lets 400 lines pass within two seconds" {
   seen paces_hold
 }
@@ -785,7 +786,7 @@ coming_again_says_no_more() {
   ((heard > 20 && heard < 130)) # 40, and 60, and what is counted when a visit begins or ends
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "reconnecting is no way to say more: 40 lines at once per address, then 20 per second" {
   seen coming_again_says_no_more
 }
@@ -806,13 +807,14 @@ thirty_get_in() {
   stop_server
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "thirty clients join at once from one address: some have to wait, none is refused" {
   seen thirty_get_in
 }
 
 # What comes in the first read is more than the queues take before all are attended to, so that the
 # room sends in the midst of it, when its sender has just come in.
+# bats test_tags=slow
 @test "a name and 4,000 lines at once, and the end: all are relayed in an otherwise silent room" {
   start_server -r 0
   join ann
@@ -1009,6 +1011,7 @@ vanished_in_full_flood() {
 # ---- clients of all kinds ----
 
 # Of the Python articles: the first recv is the name to be confirmed, then text.
+# bats test_tags=slow
 @test "nc and a Python client work as members" {
   need nc python3
   start_server
@@ -1468,7 +1471,7 @@ crowd_finds() {
   assert_output --partial 9007
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "wrong options: one line and the usage on stderr, exit 2" {
   local words
   complains 2 '^server: ' word

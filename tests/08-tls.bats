@@ -323,6 +323,7 @@ certs_of_tomorrow_are_made() {
   assert_line --partial 'The certificate is trusted'
 }
 
+# bats test_tags=slow
 @test "the server serves socat and ncat" {
   need socat ncat
   start_ours
@@ -332,6 +333,7 @@ certs_of_tomorrow_are_made() {
 }
 
 # The fifth article's: a default context, our CA, server_hostname.
+# bats test_tags=slow
 @test "the server serves Python's ssl module" {
   need python3
   start_ours
@@ -574,6 +576,7 @@ silent_server_is_given_up() {
 
 # RFC 8996 (1.0 and 1.1), RFC 7568 (SSLv3); of SSLv2's hello nothing is understood. Which alert
 # says so in these two depends on the version of OpenSSL.
+# bats test_tags=slow
 @test "SSLv2, SSLv3, TLS 1.0 and 1.1 are refused with an alert" {
   local version alert
   start_ours
@@ -589,6 +592,7 @@ silent_server_is_given_up() {
 }
 
 # RFC 9325, 4.1 and 4.2
+# bats test_tags=slow
 @test "NULL, anonymous, export, RC4, 3DES, CBC and RSA key exchange are refused with an alert" {
   start_ours
   hostile suites
@@ -604,6 +608,7 @@ silent_server_is_given_up() {
 }
 
 # RFC 3749, CRIME
+# bats test_tags=slow
 @test "the server never chooses compression" {
   start_ours
   hostile compression
@@ -720,12 +725,13 @@ tickets_expire_too() {
   done
 }
 
+# bats test_tags=slow
 @test "-C: a ticket does not let in a client whose certificate has expired, with 1.2 and 1.3" {
   seen tickets_expire_too
 }
 
 # A name is text from the other side, so it may contain anything, and no terminal must obey it.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "control characters in a certificate's name reach neither the log nor a terminal" {
   local subject=$'/CN=evil\e[2J\nserver: all is well' TALK=('hello\n' 'alert|^\+hello')
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj "$subject" \
@@ -771,7 +777,7 @@ closed_after() {
 }
 
 # BIO_number_read(3)
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "-v: the log tells a client that said nothing, as in a port scan, from one that was cut off" {
   start_ours -v
   half_hello # connects, and says nothing
@@ -837,6 +843,7 @@ waiting_handshake_does_not_spin() {
   logged handshake 8
 }
 
+# bats test_tags=slow
 @test "random bytes get an alert or an end" {
   start_ours
   hostile noise
@@ -866,6 +873,7 @@ key_updates_hold_up_nobody() {
 }
 
 # RFC 8446, 5.1 and 5.2: lengths. OpenSSL answers with the alert for each.
+# bats test_tags=slow
 @test "invalid records in mid-conversation, from 0 to 18,000 bytes, get an alert, never a reset" {
   start_ours
   hostile records
@@ -1213,7 +1221,7 @@ copy_identity() {
   run ! grep -v '^server: loaded ' "$T/server.err"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "SIGHUP with unusable files: the server says so on stderr and keeps the old certificate" {
   local good
   copy_identity server
@@ -1243,7 +1251,7 @@ copy_identity() {
 
 # ---- unusable files at the start ----
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "if a certificate or key is missing, garbage or of another pair, the server says so, exit 1" {
   local k=$WRONG/server.key c=$WRONG/server.pem
   echo garbage >"$T/garbage"
@@ -1262,7 +1270,7 @@ copy_identity() {
     -c "$WRONG/rsa1024.pem" -k "$WRONG/rsa1024.key"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "the server refuses a key that others may use, that it may not read, or with a password" {
   local mode
   for mode in 400 440 600 640; do

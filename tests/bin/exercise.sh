@@ -195,9 +195,10 @@ plant() {
 }
 
 # build TREE SANITIZERS: its programs; what the compiler says is printed. One whose sources are the
-# chapter's own has been built already.
+# chapter's own has been built already. If `objects` is set, a directory in which objects are kept,
+# only what has changed is compiled.
 build() {
-    local differ targets=() source program to
+    local differ targets=() source program to cc=()
     to=$(programs "$1" "$2")
     differ=$(diff -rq "$root/$chapter" "$1/$chapter/" 2>&1 |
         grep -vE '(: (server|client|load|steps|exercises|certs)|/(server|client|load) differ)$') ||
@@ -214,8 +215,23 @@ build() {
             cp "$(programs "$root" "$2")/$program" "$to/"
         fi
     done
-    ((!${#targets[@]})) ||
-        LDLIBS="${LDLIBS-} $(about libs)" make -s -C "$1" SAN="$2" "${targets[@]}" 2>&1
+    ((${#targets[@]})) || return 0
+    if [[ ${objects-} ]]; then
+        rm -rf "$objects/done"
+        # make splits words at spaces, so the compiler's name alone has to do.
+        cc=("COMPILER=${CC:-cc}" CC=cc-objects "OBJECTS=$objects" "DONE=$objects/done"
+            "PATH=$root/tests/bin:$PATH")
+    fi
+    under "LDLIBS=${LDLIBS-} $(about libs)" "${cc[@]}" -- \
+        make -s -C "$1" SAN="$2" "${targets[@]}" 2>&1 || return
+    [[ ! ${objects-} ]] || forget_objects
+}
+
+# forget_objects: all but the fifty that were used last.
+forget_objects() {
+    rm -rf "$objects/done"
+    # shellcheck disable=SC2012 # names that cc-objects has made
+    (cd "$objects" && ls -t | tail -n +51 | xargs -r rm -f --)
 }
 
 # programs TREE SANITIZERS: where they are.
@@ -272,29 +288,38 @@ guests_part() {
     names_in "${@:2}" | grep -E "$1" | grep "${others[@]}" | sort -u | filter_of
 }
 
-# run_bats JOBS FILTER FILE…: prints TAP. LIGHT: without the tests that take long. PROGRAMS, SOURCES
-# and SAN, or SERVER and CLIENT, say what is tested. Sanitizers of older compilers fail where some
-# kernels put things at random.
-run_bats() {
-    local options=(--formatter tap --print-output-on-failure) fixed=() tags=''
+# choose_wrapper: sets wrapper, a command that runs another for ten minutes at most. Sanitizers of
+# older compilers fail where some kernels put things at random.
+choose_wrapper() {
     # In the foreground, to hear of Ctrl-C. BusyBox's timeout has no such option and needs none.
-    local limit=(timeout --foreground 600)
-    "${limit[@]}" true 2>/dev/null || limit=(timeout 600)
+    wrapper=(timeout --foreground 600)
+    "${wrapper[@]}" true 2>/dev/null || wrapper=(timeout 600)
+    [[ -z ${SAN-} ]] || ! setarch "$(uname -m)" -R true 2>/dev/null ||
+        wrapper+=(setarch "$(uname -m)" -R)
+}
+
+# bats_command JOBS FILTER FILE…: sets command, which prints TAP. PROGRAMS, SOURCES and SAN, or
+# SERVER and CLIENT, say what is tested.
+bats_command() {
+    local options=(--formatter tap --print-output-on-failure) tags=''
     options+=(--setup-suite-file "$root/tests/setup_suite.bash")
-    gnu_parallel && (($1 > 1)) && options+=(--jobs "$1")
-    [[ -z ${SERVER-}${CLIENT-} ]] || tags=,!kit
-    [[ ! ${LIGHT-} ]] || tags+=,!heavy
-    [[ ! $tags ]] || options+=(--filter-tags "${tags#,}")
+    (($1 == 1)) || ! gnu_parallel || options+=(--jobs "$1")
+    [[ -z ${SERVER-}${CLIENT-} ]] || tags='!kit'
+    [[ ! $tags ]] || options+=(--filter-tags "$tags")
     if [[ ${SERVER-} && ! ${CLIENT-} ]] || [[ ${CLIENT-} && ! ${SERVER-} ]]; then
         options+=(--filter "$(guests_part "${@:2}")")
     elif [[ $2 ]]; then
         options+=(--filter "$2")
     fi
-    [[ -z ${SAN-} ]] || ! setarch "$(uname -m)" -R true 2>/dev/null ||
-        fixed=(setarch "$(uname -m)" -R)
-    shift 2
-    "${limit[@]}" "${fixed[@]}" bats "${options[@]}" "$@" </dev/null 2>&1 3>&- 4>&- ||
-        return
+    command=(bats "${options[@]}" "${@:3}")
+}
+
+# run_bats JOBS FILTER FILE…: prints TAP.
+run_bats() {
+    local command wrapper
+    bats_command "$@"
+    choose_wrapper
+    "${wrapper[@]}" "${command[@]}" </dev/null 2>&1 3>&- 4>&-
 }
 
 # results TAP: "ok", "not" or "skip", a tab, the name; for each test.

@@ -67,7 +67,8 @@ test_and_show() {
     draw
     [[ ${terminal-} ]] || printf '\n---- %(%H:%M:%S)T\n' -1
     # In a process of its own, so that its lock ends with it.
-    ("$root/tests/bin/exercise" judge "$name" 2>&1 && touch "$file.passed") | tee "$file" || true
+    ([[ ! ${terminal-} ]] || export PROGRESS=/dev/tty
+        "$root/tests/bin/exercise" judge "$name" 2>&1 && touch "$file.passed") | tee "$file" || true
     shown=$(<"$file")
     if [[ -e $file.passed ]]; then
         shown+=$'\n\n'$(say_learned)

@@ -175,6 +175,7 @@ refused_ones_keep_nobody_waiting() {
   assert_serving
 }
 
+# bats test_tags=slow
 @test "refused clients that stay connected, or send without end, keep no one waiting" {
   seen refused_ones_keep_nobody_waiting
 }
@@ -191,6 +192,7 @@ refused_floods_are_closed() {
   wait_for 5 eval '(($(fds "$SERVER_PID") <= before))'
 }
 
+# bats test_tags=slow
 @test "refused clients are closed even if they send without a pause" {
   seen refused_floods_are_closed
 }
@@ -264,7 +266,7 @@ slow_lines_end() {
   assert_output '-line not complete in time'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a line must be complete within the idle time of its first byte, however its bytes arrive" {
   seen slow_lines_end
 }
@@ -280,7 +282,7 @@ never_reading_is_closed() {
   assert_serving
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a client that sends but never reads is also closed after the idle time" {
   seen never_reading_is_closed
 }
@@ -344,6 +346,7 @@ redis_benchmark_drives_it() {
   done
 }
 
+# bats test_tags=slow
 @test "redis-benchmark can drive the server" {
   seen redis_benchmark_drives_it
 }

@@ -148,7 +148,7 @@ idle_are_closed() {
   assert_serving
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "60 idle clients are closed in the stated time, even in mid-line; an active one is not" {
   seen idle_are_closed
 }

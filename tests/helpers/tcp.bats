@@ -131,6 +131,7 @@ port_scan_does_no_harm() {
   assert_serving
 }
 
+# bats test_tags=slow
 @test "a port scan does no harm" {
   seen port_scan_does_no_harm
 }
@@ -170,6 +171,7 @@ port_scan_does_no_harm() {
   (($(grep -cxF "${PLUS}hello" "$T/peer.out") == speak))
 }
 
+# bats test_tags=slow
 @test "1,200 idle clients do no harm; when they have gone, a new client is served" {
   need_descriptors 1300
   start_server
@@ -181,6 +183,7 @@ port_scan_does_no_harm() {
   assert_serving
 }
 
+# bats test_tags=slow
 @test "1,000 resets leave no descriptor and no zombie behind" {
   need pgrep
   start_server

@@ -162,7 +162,7 @@ END
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
   run -0 make --no-print-directory -C work/1-2 3>&-
   assert_line '  ok: a client is told hello'
-  assert_line '  ok: 2 tests of the chapter'
+  assert_line '  ok: 1 tests of the chapter'
   [[ $(<work/state) == '1-2 passed '[0-9]*' 2' && -x work/1-2/server ]]
   run -0 kit_make solution-1-2
   assert_line --regexp '^-/\* Broken on purpose'
@@ -290,6 +290,62 @@ END
   run -2 kit_make exercise-1-2
   assert_line 'FAILED: SIGTERM ends it'
   assert_line 'This is a test of 01-hello itself: what its programs do, yours have to do, too.'
+  assert_line '(in test file tests/01-hello.bats, line 10)' # where it is in the whole file
+}
+
+@test "several own tests at a time: the first in order that fails is reported, and all others end" {
+  printf '%s\n' '# bats file_tags=1-1' 'CHAPTER=01-hello' 'load ../helpers/common' \
+    '%test "a good one" {' '  true' '}' \
+    '%test "it fails after the next one" {' "  until [[ -e '$T/next' ]]; do moment; done" \
+    '  moment 0.5' '  ((1 == 2))' '}' \
+    '%test "it fails at once" {' "  touch '$T/next'" '  ((1 == 3))' '}' \
+    '# bats test_tags=slow' '%test "a long one" {' '  start_server' \
+    "  sh -c 'echo \$\$ >\"$T/pid\"; exec sleep 300'" '}' |
+    sed 's/^%test/@test/' >tests/exercises/1-1.bats
+  run -2 kit_make exercise-1-1
+  assert_line '  ok: a good one'
+  assert_line 'FAILED: it fails after the next one'
+  assert_line '(in test file tests/exercises/1-1.bats, line 10)'
+  refute_line --partial 'it fails at once'
+  [[ ! -s $T/pid ]] || not running "$(<"$T/pid")"
+  run find tests -name '*.bats.*'
+  refute_output
+}
+
+@test "after a change only what has changed is compiled; an earlier text needs no compiler" {
+  [[ ! ${CC-} =~ [/\ ] ]] || skip 'CC has to be a word, for which another can stand in'
+  mkdir "$T/bin"
+  printf '%s\n' '#!/bin/sh' "case \" \$* \" in *' -c '*) echo \"\$*\" >>'$T/compiled' ;; esac" \
+    "exec $(command -v "${CC:-cc}") \"\$@\"" >"$T/bin/${CC:-cc}"
+  chmod +x "$T/bin/${CC:-cc}"
+  PATH=$T/bin:$PATH
+  run -2 kit_make exercise-1-2
+  grep -q ' -c server.c ' "$T/compiled"
+  : >"$T/compiled"
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  touch -t 202001010000 work/1-2/server.c # contents count, not times
+  run -0 kit_make exercise-1-2
+  assert_equal "$(grep -o ' -c [a-z.]*' "$T/compiled")" ' -c server.c'
+  : >"$T/compiled"
+  sed -i 's/, 6,/, 5,/' work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line 'FAILED: a client is told hello'
+  [[ ! -s $T/compiled ]]
+}
+
+@test "the loop leaves out tests of a client that is the chapter's, and says so" {
+  printf '%s\n' '%test "client: it ends" {' '  true' '}' |
+    sed 's/^%test/@test/' >>tests/01-hello.bats
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/, 5,/, 6,/' work/1-2/server.c
+  run -0 kit_make exercise-1-2
+  assert_line '  ok: 1 tests of the chapter'
+  assert_line --regexp \
+    "^  left out: 1 tests of the client, which is the chapter's; make check-1-2 runs them, too$"
+  echo >>work/1-2/client.c
+  run -0 kit_make exercise-1-2
+  assert_line '  ok: 2 tests of the chapter'
+  refute_line --partial 'left out'
 }
 
 @test "1-1 tests last what the frame of its chapter does" {
@@ -571,10 +627,10 @@ shows() {
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   sed -i 's/, 5,/, 6,/' work/1-2/server.c
   run -0 kit_make exercise-1-2
-  assert_line '  ok: 2 tests of the chapter'
+  assert_line '  ok: 1 tests of the chapter'
   assert_line '  left out: 1 tests that take long; make check-1-2 runs them, too'
   run -0 kit_make check-1-2
-  assert_line '  ok: 3 tests of the chapter'
+  assert_line '  ok: 2 tests of the chapter'
   refute_line --partial 'left out'
 }
 

@@ -14,6 +14,7 @@ make_small_kit() {
   cd "$KIT" || return
   cp "$ROOT"/{Makefile,util.h} .
   cp "$ROOT"/tests/bin/{exercise,exercise.sh,watch.sh,prove,tools.sh,tmpdir.sh} tests/bin/
+  cp "$ROOT"/tests/bin/{side-by-side.sh,cc-objects} tests/bin/
   cp "$ROOT"/tests/bin/{grade,bounds.sh,handout,doc-links,lint,code-rules,code.query} tests/bin/
   cp "$ROOT/tests/setup_suite.bash" tests/
   cp "$ROOT/tests/helpers/common.bash" tests/helpers/
