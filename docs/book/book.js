@@ -112,13 +112,18 @@
   }
 
   function excerpt(entry, word) {
+    const { text } = entry;
     const at = Math.max(0, entry.low.indexOf(word));
-    const from = Math.max(0, at - 60);
+    // Whole words: from the first that begins within 60 letters, to the last within 110.
+    const from = at > 60 ? Math.min(at, text.indexOf(" ", at - 60) + 1) : 0;
+    const end = text.length <= at + 110 ? text.length
+      : Math.max(at, text.lastIndexOf(" ", at + 110));
     const line = document.createElement("span");
-    line.append(entry.text.slice(from, at));
+    line.append((from ? "… " : "") + text.slice(from, at));
     const hit = document.createElement("mark");
-    hit.textContent = entry.low.startsWith(word, at) ? entry.text.slice(at, at + word.length) : "";
-    line.append(hit, entry.text.slice(at + hit.textContent.length, at + 110));
+    hit.textContent = entry.low.startsWith(word, at) ? text.slice(at, at + word.length) : "";
+    const after = at + hit.textContent.length;
+    line.append(hit, text.slice(after, Math.max(after, end)) + (end < text.length ? " …" : ""));
     return line;
   }
 
@@ -321,7 +326,11 @@
     for (let number = first; number <= Number(match[3] || first); number++) {
       document.getElementById(`${match[1]}:${number}`)?.classList.add("on");
     }
-    document.getElementById(`${match[1]}:${first}`)?.scrollIntoView({ block: "start" });
+    const line = document.getElementById(`${match[1]}:${first}`);
+    if (line) { // scrollIntoView would scroll the page around the frame, too
+      const margin = parseFloat(getComputedStyle(line).scrollMarginTop);
+      window.scrollTo(0, window.scrollY + line.getBoundingClientRect().top - margin);
+    }
   }
 
   function setUpFile() {

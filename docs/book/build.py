@@ -373,11 +373,11 @@ class Book:
                     "role": role, "rows": rows, "changes": changes,
                     "old": old and self.source(old, chapter), "new": self.source(path, chapter),
                 })
-            explained = next(
+            walk.explained = next(
                 (page.step_anchors[path] for _, _, path in walk.files
                  if path in page.step_anchors), None)
             self.write(walk, "walk.html", chapter=page, index=index, before=before, after=after,
-                       programs=programs, explained=explained, number=at + 1,
+                       programs=programs, explained=walk.explained, number=at + 1,
                        survives=self.survives(chapter, walk, before))
         index.title = self.words["steps_of"].format(chapter=chapter)
         self.write(index, "steps.html", chapter=page, walks=index.walks)

@@ -56,6 +56,15 @@ def link_to(href, text, **attributes):
     return f'<a href="{escape(href)}"{more}>{text}</a>'
 
 
+def unbroken(command):
+    """A command may be broken between its words, not after the hyphen of an option."""
+    words = re.split(r"( +)", command)
+    return "".join(
+        f'<span class="short">{escape(word)}</span>' if "-" in word and len(word) <= 28
+        else escape(word) for word in words
+    )
+
+
 class Renderer(RendererHTML):
     """env: {"page": Page, "book": Book}. A method has the name of the token that it renders."""
 
@@ -214,7 +223,7 @@ class Renderer(RendererHTML):
             command = line.startswith("$ ") or command and line.startswith("> ")
             if command:
                 out.append(f'<span class="prompt">{escape(line[:2])}</span>'
-                           f'<span class="command">{escape(line[2:])}</span>')
+                           f'<span class="command">{unbroken(line[2:])}</span>')
             else:
                 out.append(f'<span class="output">{escape(line)}</span>' if line else "")
         code = "\n".join(out)

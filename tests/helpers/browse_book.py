@@ -245,7 +245,7 @@ def snippet_to_lines(browser):
     browser.open("01-basic-tcp.html")
     for number in (3, 9):
         snippet = browser.find(f"#snippet-{number}")
-        browser.point_at(snippet)
+        place = browser.run("arguments[0].scrollIntoView({block: 'center'}); return scrollY", snippet)
         caption = snippet.find_element(By.TAG_NAME, "a")
         file, first, last = re.match(
             r"(.*), lines (\d+) to (\d+)", caption.text).groups()
@@ -253,6 +253,7 @@ def snippet_to_lines(browser):
         if number == 9:
             snippet.find_element(By.TAG_NAME, "pre").click()
         browser.until(lambda: browser.marked() == wanted, f"{caption.text} is not marked")
+        expect(browser.run("return scrollY") == place, "the pane scrolls the page around it")
         code = snippet.find_element(By.TAG_NAME, "code").text
         browser.pane()
         line = browser.find(f'[id="{wanted[0]}"]')
