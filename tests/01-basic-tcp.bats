@@ -64,7 +64,7 @@ slow_reader_gets_64_mib() {
 @test "a Python client gets its echo: connect, sendall, recv(1024)" {
   need python3
   start_server
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import socket, sys
     with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as s:
         s.sendall(b"Hello, Server!")

@@ -286,6 +286,7 @@ no_deadlock_with_a_slow_server() {
 # bats test_tags=heavy
 @test "client: short writes, EINTR and EAGAIN in every call: no byte is lost or duplicated" {
   local faults=FAULT_FAIL=connect:EINTR:@1,poll:EINTR:2,recv:EINTR:3,recv:EAGAIN:4
+  local CLIENT_WITHIN=60
   start_server
   make_lines 200000
   FAULT_ENV=FAULT_SHORT=1 sends_and_prints
@@ -471,7 +472,7 @@ waits_grow() {
 @test "a Python client that sends what is typed and prints the reply, until exit, is served" {
   need python3
   start_server
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import socket, sys
     client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
     while (message := sys.stdin.readline().strip()) != "exit":

@@ -431,7 +431,7 @@ client_survives_sigpipe() {
 @test "five Python clients talk to a pool of five workers; Ctrl-C ends it cleanly" {
   need python3
   start_server -w 5
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import socket, sys, threading
     here = threading.Barrier(5)
     def talk(name):

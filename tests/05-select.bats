@@ -135,7 +135,7 @@ FAULT_FAIL=malloc:ENOMEM:$k" start_server
 @test "a Python client with five non-blocking sockets and select gets its replies" {
   need python3
   start_server
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import errno, select, socket, sys
     waiting, replies = {}, {}
     for name in range(5):

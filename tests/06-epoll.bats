@@ -211,7 +211,7 @@ epoll_ctl_may_fail() {
 @test "a Python client that uses selectors and callbacks gets its replies" {
   need python3
   start_server
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import selectors, socket, sys
     selector = selectors.DefaultSelector()
     def on_connected(client, name):
@@ -270,7 +270,7 @@ loads() {
 fake_service() {
   need python3
   NAME=fake-$1
-  start_tool "$NAME" timeout 20 python3 -c 'if True:
+  start_tool "$NAME" timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import itertools, socketserver, sys
     how, numbers = sys.argv[1], itertools.count()
     class Handler(socketserver.StreamRequestHandler):

@@ -1390,7 +1390,7 @@ restarts_on_its_port() {
 # fake_room HOW: a room in Python that does one thing wrong, once, to one member.
 fake_room() {
   NAME=fake-$1
-  start_tool "$NAME" timeout 20 python3 -c 'if True:
+  start_tool "$NAME" timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import selectors, socket, sys
     how, names, rests, late, said = sys.argv[1], {}, {}, {}, 0
     listener = socket.create_server(("127.0.0.1", 0))

@@ -194,7 +194,7 @@ join() {
   says ann 'is anybody here?'
   says ann /who
   hears ann '+here: ann'
-  run -0 timeout 20 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import socket, ssl, sys
     context = ssl.create_default_context(cafile=sys.argv[2])
     with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as s:

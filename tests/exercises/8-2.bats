@@ -146,7 +146,7 @@ serial() {
   need gnutls-cli python3
   run -0 timeout 10 gnutls-cli --x509cafile "$CERTS/ca.pem" --sni-hostname a.two.example \
     --verify-hostname a.two.example --port "$PORT" 127.0.0.1 </dev/null
-  run -0 timeout 10 python3 -c 'if True:
+  run -0 timeout "$((40 * PATIENCE))" python3 -c 'if True:
     import socket, ssl, sys
     context = ssl.create_default_context(cafile=sys.argv[2])
     for name in "one.example", "b.two.example", "last.example", "127.0.0.1":
