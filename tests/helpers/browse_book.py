@@ -245,7 +245,8 @@ def snippet_to_lines(browser):
     browser.open("01-basic-tcp.html")
     for number in (3, 9):
         snippet = browser.find(f"#snippet-{number}")
-        place = browser.run("arguments[0].scrollIntoView({block: 'center'}); return scrollY", snippet)
+        place = browser.run("arguments[0].scrollIntoView({block: 'center'});"
+                            "return scrollY", snippet)
         caption = snippet.find_element(By.TAG_NAME, "a")
         file, first, last = re.match(
             r"(.*), lines (\d+) to (\d+)", caption.text).groups()
