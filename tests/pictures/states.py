@@ -170,7 +170,7 @@ new [label="" shape=circle style=filled fillcolor="#000000" width=0.16 height=0.
 closed [label=%s style="rounded,bold"]
 %s
 }
-""" % (quoted("closed from each state: " + "; ".join(always), NOTE),
+""" % ('"\\n' + quoted("closed from each state: " + "; ".join(always), NOTE)[1:],  # a line apart
        quoted(table.settings.get("closed", "closed"), NOTE), "\n".join(arrows(table)))
 
 
