@@ -90,6 +90,17 @@ rules() {
   rules history -k 20
 }
 
+# RFC 9110, 15.6.4; 1013 in the list of codes at IANA (RFC 6455, 11.7).
+@test "a full room: a page gets 503, a WebSocket is told in a message and ends with 1013" {
+  rules full -m 2
+}
+
+# RFC 6455, 5.2. The lengths up to 2,037 bytes are in the test of a terminal and two browsers.
+@test "the longest line, a list of 65,535 bytes of names and one of 65,536, comes in one message" {
+  need_descriptors 2200
+  rules names -m 2000
+}
+
 @test "300 lines in one message: each is heard in its time, and the Close after them is answered" {
   rules pace -r 1000
 }
@@ -133,12 +144,13 @@ said_ready() {
     complain "the memory grew from $before to $(peak_kb "$SERVER_PID") kB"
 }
 
+# tcp(7), TCP_USER_TIMEOUT: with -t, the kernel is not the first to give up on a busy machine.
 @test "a browser that does not read is dropped like any slow reader; those that read lose nothing" {
-  rules slow
+  rules slow -t 3600
 }
 
 @test "a browser that sends Pings and does not read is dropped, too" {
-  rules pings
+  rules pings -t 3600
 }
 
 # recv(2) and send(2): a frame may be cut anywhere, on the way in and on the way out.
@@ -159,7 +171,7 @@ said_ready() {
   receives 'HTTP/1.1 101' send:"$(handshake chat.example:80)" recv:12 close
   receives 'HTTP/1.1 101' send:"$(handshake localhost)" recv:12 close
   receives 'HTTP/1.1 421' send:"$(handshake chat2.example)" recv:12 close
-  run -2 --separate-stderr timeout 5 bash -c "$SERVER -p 0 -w 'a b'"
+  run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER -p 0 -w 'a b'"
   [[ $stderr == server:*usage:* && ! $output ]] || complain "$stderr"
 }
 

@@ -9,9 +9,12 @@ import base64
 import hashlib
 import os
 import re
+import resource
+import select
 import socket
 import struct
 import sys
+import threading
 import time
 
 PATIENCE = float(os.environ.get("PATIENCE", 1))
@@ -175,9 +178,9 @@ def ask(port, text_of_request, piece=None):
 class WebSocket(Connection):
     """Opened. What the server sends is checked: no masks, no reserved bits, minimal lengths."""
 
-    def __init__(self, port, *fields, piece=None, **options):
+    def __init__(self, port, *fields, piece=None, behind=b"", **options):
         super().__init__(port, **options)
-        self.send((request(*fields) % port).encode(), piece)
+        self.send((request(*fields) % port).encode() + behind, piece)
         reply = Reply(self.until(b"\r\n\r\n"))
         if reply.status != 101:
             raise Broken("the handshake was answered with %d" % reply.status)
@@ -397,8 +400,22 @@ REQUESTS = [
     ("no other page", request(**{**PAGE, "line": "GET /index.html HTTP/1.1"}), 404),
     ("RFC 9112, 3: no version", request(**{**PAGE, "line": "GET /"}), 400),
     ("RFC 9112, 3: two spaces", request(**{**PAGE, "line": "GET  / HTTP/1.1"}), 400),
-    ("RFC 9110, 15.6.6: another version", request(**{**PAGE, "line": "GET / HTTP/2.0"}), 505),
+    ("RFC 9112, 3.2: no target", request(**{**PAGE, "line": "GET  HTTP/1.1"}), 400),
+    *[("RFC 9112, 2.3: what is no version: it is HTTP/, a digit, a dot, a digit",
+       request(**{**PAGE, "line": "GET / " + version}), 400)
+      for version in ("HTTP/xyz", "HTTP/1", "HTTP/1.", "HTTP/.11", "HTTP/1,1", "HTTP/x.1",
+                      "HTTP/1.x", "HTTP/11.1", "HTTP/1.10", "HTTP/1.1 ", "http/1.1", "HTTPS/1.1",
+                      "ICY/11.1", "")],
+    *[("RFC 9110, 15.6.6: another major version", request(**{**PAGE, "line": "GET / " + version}),
+       505) for version in ("HTTP/2.0", "HTTP/0.9", "HTTP/3.1")],
+    *[("RFC 9110, 2.5: another minor version of HTTP/1",
+       request(**{**PAGE, "line": "GET / " + version}), 200)
+      for version in ("HTTP/1.0", "HTTP/1.2", "HTTP/1.9")],
     ("RFC 9112, 3.2: no Host", request(**{**PAGE, "without": "Host"}), 400),
+    ("RFC 9112, 3.2: no Host, which HTTP/1.1 wants: a version of which we know nothing comes first",
+     request(**{**PAGE, "without": "Host", "line": "GET / HTTP/2.0"}), 505),
+    ("RFC 9112, 3: no other line makes up for a malformed request line",
+     request(**{**PAGE, "line": "GET /\x01 HTTP/1.1\r\nGET / HTTP/2.0"}), 400),
     ("RFC 9112, 3.2: two of them", request("Host: localhost", **PAGE), 400),
     ("RFC 9112, 5.1: a space before the colon", request("Origin : x", **PAGE), 400),
     ("RFC 9112, 5.2: a line that continues another", request("A: b\r\n c", **PAGE), 400),
@@ -424,7 +441,9 @@ HANDSHAKES = [
     *[("4.2.1: a key that is not 16 bytes in base64",
        request("Sec-WebSocket-Key: " + key, without="Sec-WebSocket-Key"), 400)
       for key in ("", "x", KEY[:20] + "====", KEY[:-4], KEY + KEY, "!" + KEY[1:])],
-    ("4.2.1: HTTP/1.0", request(line="GET /room HTTP/1.0"), 505),
+    ("4.2.1: HTTP/1.0, which has no Upgrade (RFC 9110, 7.8)",
+     request(line="GET /room HTTP/1.0"), 426),
+    ("4.2.1: HTTP/2.0", request(line="GET /room HTTP/2.0"), 505),
     ("4.2.1: another place", request(line="GET /rooms HTTP/1.1"), 404),
 ]
 # "%d" is the port.
@@ -597,6 +616,121 @@ def check_refused(port):
     expect("then", b"", w.to_end())
 
 
+def promptly(talk):
+    """What talk() returns: it connects, and sends at once, as browsers do. If it takes more than
+    half a second, because this machine does something else, the room may have taken it for a silent
+    terminal: then once more."""
+    for _ in range(30):
+        begun = time.monotonic()
+        problem = None
+        try:
+            result = talk()
+        except Broken as broken:
+            problem = broken
+        if time.monotonic() - begun < 0.5:
+            if problem:
+                raise problem
+            return result
+    raise Broken("30 times, nothing came of it within half a second; at last: %s" % problem)
+
+
+def begin_request(port):
+    c = Connection(port)
+    c.send(b"GET / HTTP/1.1\r\nHo")
+    return c
+
+
+def check_full(port):
+    """The room has two places here, which are taken."""
+    said = "-the room is full (2)"
+    bob = Connection(port)
+    bob.send(b"bob\n")
+    line_of(bob)
+    ann = member(port, "ann")
+    expect("bob hears", "* ann joined", line_of(bob))
+    silent = Connection(port)
+    begun = promptly(lambda: begin_request(port))
+    for piece in None, 1:
+        reply = promptly(lambda: ask(port, request(**PAGE) % port, piece))
+        expect("the status of the page", 503, reply.status)
+        expect("the body", said[1:].encode() + b"\n", reply.body)
+        for field in "date", "content-length":
+            if field not in reply.fields:
+                raise Broken("503 without %s" % field)
+        if not reply.has("connection", "close"):
+            raise Broken("503 without Connection: close")
+    for rule, asked, status in ("no target", request(**{**PAGE, "line": "GET  HTTP/1.1"}), 400), \
+            ("no such page", request(**{**PAGE, "line": "GET /x HTTP/1.1"}), 404), \
+            ("another site", request("Origin: http://evil.example"), 403):
+        reply = promptly(lambda: ask(port, asked.replace("%d", str(port))))
+        expect("the status for " + rule, status, reply.status)
+    for name in b"", text("eve"), text("eve") + text("hello") + close(3000):
+        w = promptly(lambda: WebSocket(port, behind=name))
+        expect("a browser hears", said, w.next())
+        expect("then", (CLOSE, 1013), w.next())
+        expect("then", b"", w.to_end())
+    for line in b"eve\nhello\n", b"GET\n", b"G\n":
+        c = Connection(port)
+        c.send(line)
+        expect("a terminal hears", said, line_of(c))
+        expect("then", b"", c.to_end())
+    gone = Connection(port)
+    gone.half_close()
+    expect("one that sends nothing but FIN hears", said, line_of(gone))
+    expect("a silent one hears", said, line_of(silent))
+    expect("a request that is not complete after a second", 503, Reply(begun.to_end()).status)
+    ann.socket.close()
+    expect("bob hears", "* ann left", line_of(bob))
+    eve = member(port, "eve")
+    expect("bob hears", "* eve joined", line_of(bob))
+    eve.send(text("there is a place again"))
+    expect("bob hears", "eve: there is a place again", line_of(bob))
+
+
+def check_names(port):
+    """The longest line is the list of names: 65,535 bytes, then one more. The room has 2,000
+    places here."""
+    names = ["m%04d" % n + "x" * 27 for n in range(1 + (65535 - len("+here: reader")) // 34)]
+    names[0] = "y" * (32 + 65535 - len("+here: reader, " + ", ".join(names)))
+    reader = member(port, "reader")
+    crowd = {}
+    poller = select.epoll()
+    threading.Thread(target=discard, args=(poller, crowd), daemon=True).start()
+    for name in names:
+        c = Connection(port)
+        c.send(name.encode() + b"\n")
+        crowd[c.socket.fileno()] = c
+        poller.register(c.socket, select.EPOLLIN)
+    first = next(iter(crowd.values()))
+    for _ in names:
+        heard = reader.next()
+        if not re.fullmatch(r"\* \w+ joined", heard):
+            raise Broken("the reader hears %r" % heard)
+    reader.send(text("/who"))
+    listed = reader.next()
+    expect("the size of the list", 65535, len(listed))
+    if sorted(listed.split(", ")) != sorted(["+here: reader"] + names):
+        raise Broken("these are not all the names: %r..." % listed[:200])
+    renamed = names[0] + "z"
+    first.send(b"/nick " + renamed.encode() + b"\n")
+    expect("the reader hears", "* %s is now known as %s" % (names[0], renamed), reader.next())
+    reader.send(text("/who"))
+    if reader.next() != listed.replace(names[0], renamed):
+        raise Broken("the list with one byte more is another one")
+
+
+def discard(poller, crowd):
+    """In a thread: reads all that comes to these connections, until the program ends."""
+    while True:
+        for fd, _ in poller.poll():
+            try:
+                if crowd[fd].socket.recv(65536):
+                    continue
+            except OSError:
+                pass
+            poller.unregister(fd)
+
+
 def check_late(port):
     """10 seconds for a head and a name."""
     w = WebSocket(port)
@@ -621,11 +755,22 @@ def check_history(port):
     expect("ann hears", "(earlier) * bob: waves", ann.next())
     ann.send(text("from a browser") + text("/who"))
     expect("ann hears", "+here: bob, ann", ann.next())
-    eve = Connection(port)
-    eve.send(b"eve\n")
-    line_of(eve)
-    for line in "bob: hello", "* bob: waves", "ann: from a browser":
-        expect("eve hears", "(earlier) " + line, line_of(eve))
+    for name in "eve", "eva":
+        eve = Connection(port)
+        eve.send(name.encode() + b"\n")
+        line_of(eve)
+        for line in "bob: hello", "* bob: waves", "ann: from a browser":
+            expect(name + " hears", "(earlier) " + line, line_of(eve))
+    for name in "dan", "don":
+        w = member(port, name)
+        for line in "bob: hello", "* bob: waves", "ann: from a browser":
+            expect(name + " hears", "(earlier) " + line, w.next())
+    bob.send(b"".join(b"%d\n" % n for n in range(20)) + b"/who\n")
+    while not line_of(bob).startswith("+here"):
+        pass
+    w = member(port, "new")
+    for n in range(20):
+        expect("new hears", "(earlier) bob: %d" % n, w.next())
 
 
 def check_pace(port):
@@ -753,6 +898,8 @@ def findings(port, group):
 
 def main():
     bad = 0
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     for rule, piece, problem in findings(int(sys.argv[1]), sys.argv[2]):
         print("does not hold%s: %s\n  %s" % (" byte by byte" if piece else "", rule, problem))
         bad += 1
