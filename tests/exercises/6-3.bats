@@ -112,6 +112,10 @@ need_http() {
   refused 400 "G@T / HTTP/1.1\r\n$H\r\n"
   refused 400 " / HTTP/1.1\r\n$H\r\n"
   refused 400 "GET / HTTP/x.1\r\n$H\r\n"
+  refused 400 "GET / HTTP/xyz\r\n$H\r\n"
+  refused 400 "GET / HTTP/1\r\n$H\r\n"
+  refused 400 "GET / HTTP/11.1\r\n$H\r\n"
+  refused 400 "GET  HTTP/1.1\r\n$H\r\n"
   refused 400 "GET / HTTP/1.1 \r\n$H\r\n"
   refused 400 "GET x HTTP/1.1\r\n$H\r\n"
   refused 400 'GET / HTTP/1.1\r\n\r\n'
