@@ -77,6 +77,52 @@ io_uring_enter -o ${T@Q}/calls $SERVER" start_server
   ((calls < 5000)) || complain "5,000 requests, and $calls calls of io_uring_enter"
 }
 
+# refusing ERROR WHEN: a server for which io_uring_enter fails with that error, at the calls that
+# WHEN names: strace(1), when=.
+refusing() {
+  # LeakSanitizer does not work under strace.
+  ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 \
+    SERVER="strace -D -f -qq -o /dev/null -e trace=io_uring_enter \
+-e inject=io_uring_enter:error=$1:when=$2 $SERVER" start_server
+}
+
+# no_more_refusals: strace is ended in a way that leaves the server alone.
+no_more_refusals() {
+  kill -KILL "$(awk '/^TracerPid:/ { print $2 }' "/proc/$SERVER_PID/status")"
+}
+
+# io_uring_enter(2): EAGAIN, ENOMEM, EBUSY. The call fails at once, however long it was to wait, and
+# what was to be handed over by it stays in the queue.
+@test "the kernel takes no operations for a while (EAGAIN, ENOMEM, EBUSY): no spinning, no end" {
+  need strace
+  local error
+  for error in EAGAIN ENOMEM EBUSY; do
+    NAME=$error refusing $error 1+
+    NAME=waiting start_peer "$PORT" send:'hello\n' line half-close eof
+    assert_not_spinning
+    NAME=$error assert_alive
+    no_more_refusals
+    NAME=waiting finish_peer
+    assert_equal "$(<"$T/waiting.out")" +hello
+    NAME=$error stop_server
+  done
+}
+
+@test "every third io_uring_enter fails with EAGAIN: every line is answered, in order" {
+  need strace
+  refusing EAGAIN 3+3
+  run "$PEER" -t 20 -n 20 "$PORT" lines:200 half-close lines-back:200 eof
+  ((status == 0)) || complain "$output"
+}
+
+# law 6 of docs/design.md.
+# bats test_tags=kit
+@test "SIGTERM while the kernel takes no operations: exit 0 within 2 s" {
+  need strace
+  refusing ENOMEM 1+
+  stop_server
+}
+
 # The end of what has come may be in another result, and behind a send that is not done.
 @test "100 clients, with 1 to 60 kB of lines each: all replies in order, then end of file" {
   local lines
