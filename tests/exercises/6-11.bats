@@ -5,7 +5,7 @@ CHAPTER=06-epoll
 load ../helpers/common
 
 setup_file() {
-  ahead hangs no_descriptor clients_stay
+  ahead hangs hangs_at_the_end old_one_is_late no_descriptor clients_stay
 }
 
 # start_version NAME [OPTION…]: a server that is given the path (before it, SOCKET=…: another path);
@@ -214,6 +214,142 @@ assert_alive_as() {
   assert_equal "$("$PEER" "$PORT" send:'hello\n' line)" +hello
 }
 
+# freeze NAME CALL K: a new version that stops (SIGSTOP) just before that call. Returns 1 if it
+# listens before it has made K of them.
+freeze() {
+  local command
+  eval "command=($SERVER)"
+  start_tool "$1" "${SHIM_ENV[@]}" "FAULT_SIGNAL=$2:SIGSTOP:@$3" "${command[@]}" -p 0 \
+    -u "${SOCKET:-$T/control}"
+  wait_for 10 stopped_or_listening "$1" || last_words "$1"
+  [[ ! -s $T/$1.out ]]
+}
+
+stopped_or_listening() {
+  [[ -s $T/$1.out ]] || stopped "${TOOLS[$1]}" || not running "${TOOLS[$1]}"
+}
+
+dies() {
+  kill -KILL "${TOOLS[$1]}"
+  tool_ends "$1" 137
+}
+
+# here NAME: a client of the old version that has got one reply, and will ask again. When that is
+# answered, the old version has seen all that was said to it before.
+here() {
+  NAME=$1 start_peer "$PORT" send:'hello\n' line ready:"$T/$1.here" until:"$T/$1.go" send:'bye\n' \
+    line half-close eof
+  wait_for 5 test -e "$T/$1.here"
+}
+
+goes() {
+  touch "$T/$1.go"
+  NAME=$1 finish_peer
+  assert_equal "$(<"$T/$1.out")" $'+hello\n+bye'
+}
+
+# Before each of its sends and receives, so also between any two messages of the conversation.
+# Clients notice nothing: those of the old version are served on, new ones are served, at once or
+# when the new version is dead.
+killed_at_each() {
+  local before k=1 call=$1 SOCKET=$T/$1
+  unset PORT
+  start_version "old-$call"
+  here "first-$call"
+  before=$(fds "$SERVER_PID")
+  while here "client-$call-$k" && freeze "new-$call-$k" "$call" "$k"; do
+    goes "client-$call-$k"
+    NAME=late-$call-$k start_peer "$PORT" send:'late\n' line half-close eof
+    dies "new-$call-$k"
+    NAME=late-$call-$k finish_peer
+    assert_equal "$(<"$T/late-$call-$k.out")" +late
+    still_has "$before"
+    k=$((k + 1))
+  done
+  ((k > 1)) || complain "a new version has never called $call"
+  goes "client-$call-$k"
+  goes "first-$call"
+  has_ended "old-$call"
+}
+
+@test "a new version is killed at any moment before it takes over: no client is lost" {
+  killed_at_each recv
+  killed_at_each send
+}
+
+# From the moment at which it has taken over, it is the server, and is missed as any server is.
+@test "a new version is killed when it has taken over: the old one still serves its clients" {
+  local status=0
+  start_version old
+  here first
+  freeze new epoll_wait 1 || wait_for 5 stopped "${TOOLS[new]}"
+  [[ -s $T/new.out ]] || complain 'it waits before it has said that it listens'
+  NAME=late start_peer "$PORT" send:'late\n' line half-close eof
+  dies new
+  goes first
+  has_ended old
+  wait_for 5 not running "${TOOLS[late]}" || complain 'a client waits for a server that is dead'
+  wait "${TOOLS[late]}" || status=$?
+  unset "TOOLS[late]"
+  ((status == 0)) || grep -Eq 'ECONNRE(SET|FUSED)' "$T/late.err" || last_words late
+}
+
+# freeze_last NAME: before the last thing that it says, which says that it has taken over.
+freeze_last() {
+  start_version old
+  freeze "$1" send 2 || {
+    has_ended old
+    skip 'a new version says one thing only'
+  }
+}
+
+hangs_at_the_end() {
+  freeze_last hanging
+  NAME=late start_peer "$PORT" send:'late\n' line half-close eof # waits until the old one gives up
+  NAME=late finish_peer
+  kill -CONT "${TOOLS[hanging]}"
+  tool_ends hanging 1
+  [[ ! -s $T/hanging.out ]] || complain 'two versions listen'
+  assert_alive_as old
+  start_version new
+  has_ended old
+}
+
+# bats test_tags=slow
+@test "a new version that hangs before it takes over is given up, and does not take over later" {
+  seen hangs_at_the_end
+}
+
+# shutdown(2), SHUT_RD: what was sent before it can still be received, and nothing more can be sent.
+# So both know which came first. Here the old version's time is over when it looks again.
+old_one_is_late() {
+  freeze_last new
+  kill -STOP "${SERVERS[old]}"
+  sleep 3.5
+  kill -CONT "${TOOLS[new]}"
+  wait_for 5 test -s "$T/new.out"
+  kill -CONT "${SERVERS[old]}"
+  has_ended old
+  assert_equal "$("$PEER" "$PORT" send:'hello\n' line)" +hello
+}
+
+# bats test_tags=slow
+@test "the new version takes over while the old one gives up: both agree on which was first" {
+  seen old_one_is_late
+}
+
+@test "SIGTERM when the new version has taken over, and the old one does not know: the file stays" {
+  freeze_last new
+  kill -STOP "${SERVERS[old]}"
+  kill -CONT "${TOOLS[new]}"
+  wait_for 5 test -s "$T/new.out"
+  kill "${SERVERS[old]}"
+  kill -CONT "${SERVERS[old]}"
+  has_ended old
+  [[ -S $T/control ]] || complain 'the old version has removed the file of the new one'
+  assert_equal "$("$PEER" "$PORT" send:'hello\n' line)" +hello
+}
+
 hangs() {
   start_version old
   start_hanging
@@ -374,12 +510,12 @@ to_the_end(s)'
 @test "-u or -d with anything else: usage, exit 2" {
   local bad
   for bad in '' "$(printf 'x%.0s' {1..108})"; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER -u \"\$1\"" server "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER -u \"\$1\"" server "$bad"
     [[ $stderr == "server: -u needs a path of 1 to 107 bytes"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done
   for bad in 0 x 86401; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER -d \"\$1\"" server "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER -d \"\$1\"" server "$bad"
     [[ $stderr == "server: -d \"$bad\": not a number from 1 to 86400"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done
