@@ -45,6 +45,12 @@ static struct {
     char name[ADDRESS_TEXT];
 } server = {.fd = -1};
 
+/* Why no reply has come: see note_failure. */
+static struct {
+    int error;
+    char name[ADDRESS_TEXT]; /* of the address */
+} failure;
+
 /* ---- the summary ---- */
 
 static struct {
@@ -160,40 +166,67 @@ static int open_server(const struct addrinfo *ai) {
     return fd;
 }
 
-/* Connects to the next address for which a socket can be had. If none is left, ends the program. */
-static void connect_next(void) {
-    if (server.fd >= 0)
-        close(server.fd);
-    server.fd = -1;
-    while (server.fd < 0) {
+/* Notes that this address has failed, for the reason in errno. Until a reply has come, keeps an
+ * earlier failure, unless that was only that this machine has no such address (keep_failure of 01
+ * does the same). */
+static void note_failure(const char *name) {
+    const int says_little = failure.error == EAFNOSUPPORT || failure.error == EADDRNOTAVAIL;
+    if (failure.error != 0 && !says_little && count.received == 0)
+        return;
+    failure.error = errno;
+    strcpy(failure.name, name);
+}
+
+/* Connects to the next address for which a socket can be had. Returns 0; or -1 if there is none:
+ * then all stays as it was. */
+static int connect_next(void) {
+    char name[ADDRESS_TEXT];
+    while (server.next) {
         const struct addrinfo *ai = server.next;
         server.next = ai->ai_next;
-        address_text(ai->ai_addr, ai->ai_addrlen, server.name);
-        server.fd = open_server(ai);
-        if (server.fd < 0 && !server.next)
-            die(server.name, errno);
+        address_text(ai->ai_addr, ai->ai_addrlen, name);
+        int fd = open_server(ai);
+        if (fd < 0) {
+            note_failure(name);
+            continue;
+        }
+        if (server.fd >= 0)
+            close(server.fd);
+        server.fd = fd;
+        strcpy(server.name, name);
+        return 0;
     }
+    return -1;
+}
+
+/* As exchange, and notes a failure. */
+static int try_address(const char *packet, size_t size) {
+    int result = exchange(packet, size);
+    if (result < 0)
+        note_failure(server.name);
+    return result;
 }
 
 /* Until a first reply has arrived, tries the addresses one after the other: "localhost" may mean
  * ::1 to us and 127.0.0.1 to the server. Returns as await_reply does. */
 static int exchange_with_any(const char *packet, size_t size) {
-    int result = exchange(packet, size);
-    while (result <= 0 && server.next && !stop_count && count.received == 0) {
-        connect_next();
-        result = exchange(packet, size);
+    int result = try_address(packet, size);
+    while (result <= 0 && !stop_count && count.received == 0) {
+        if (connect_next() < 0)
+            break;
+        result = try_address(packet, size);
     }
     return result;
 }
 
 /* ---- all messages ---- */
 
-/* Ends the program, because a signal has asked for it or a call has failed with this error. */
-static _Noreturn void give_up(int error) {
+/* Ends the program, because a signal has asked for it or a call has failed. */
+static _Noreturn void give_up(void) {
     print_summary();
     if (stop_count)
         die("interrupted", 0);
-    die(server.name, error);
+    die(failure.name, failure.error);
 }
 
 /* Numbers a text, sends it, and prints the text of the reply. Ends the program on an error. */
@@ -210,7 +243,7 @@ static void send_message(const char *text, size_t size) {
     if (result <= 0)
         count.lost++;
     if (result < 0)
-        give_up(errno);
+        give_up();
     if (result == 0)
         return;
     count.received++;
@@ -301,7 +334,8 @@ int main(int argc, char **argv) {
         die("getentropy", errno);
     catch_signals();
     server.next = list;
-    connect_next();
+    if (connect_next() < 0)
+        die(failure.name, failure.error);
     if (optind == argc)
         send_lines();
     for (int i = optind; i < argc; i++)

@@ -713,6 +713,25 @@ client_has_a_prompt() {
   done
 }
 
+# connect(2), EADDRNOTAVAIL: that this machine has no such address says nothing of the server.
+# bats test_tags=kit
+@test "client: no address of a name answers: it reports the first one that refused" {
+  local hosts fault
+  start_server
+  stop_server
+  while read -r hosts fault; do
+    FAULT_ENV="FAULT_HOST=localhost,$hosts FAULT_FAIL=connect:$fault" \
+      run -1 --separate-stderr client -a localhost hello
+    refute_output
+    assert_equal "${stderr_lines[0]}" \
+      "client: connect 127.0.0.1:$PORT: Connection refused (ECONNREFUSED)"
+  done <<'END'
+127.0.0.1,127.0.0.2 EHOSTUNREACH:@2
+127.0.0.1,127.0.0.2 EADDRNOTAVAIL:@2
+127.0.0.2,127.0.0.1 EADDRNOTAVAIL:@1
+END
+}
+
 # RFC 9293, 3.5: a simultaneous open with itself. The kernel chooses the port of a client, and
 # where no one listens it may choose the very port that the client connects to.
 # bats test_tags=kit
