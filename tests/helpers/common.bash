@@ -486,6 +486,11 @@ common_teardown() {
     wait "$pid" 2>/dev/null || true
   done
   [[ ! ${PROGRAM_DIR-} || $PROGRAM_DIR == "$T" ]] || rm -rf "$PROGRAM_DIR"
+  if ((bad)) && [[ ${BATS_TEST_COMPLETED-} ]]; then
+    echo 'This was found when the programs were ended; every step of the test had passed.' >&2
+    # Else bats would quote the last of these steps as the command that has failed.
+    ! declare -F bats_debug_trap >/dev/null || bats_debug_trap "${BASH_SOURCE[0]}"
+  fi
   [[ ! ${STOP_FILE-} ]] || explain $bad
   return $bad
 }

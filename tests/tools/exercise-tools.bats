@@ -283,6 +283,17 @@ END
   refute_output --partial 'The check above'
 }
 
+# It ends with status 3, and what the test itself asks for is right.
+@test "a program that ends badly after its test: no command of the test is called wrong" {
+  kit_make exercise-1-2 >/dev/null 2>&1 || true
+  sed -i 's/, 5,/, 6,/; s/    return 0;/    return 3;/' work/1-2/server.c
+  run -2 kit_make exercise-1-2
+  assert_line --partial 'exit status 3, not 0'
+  assert_line --partial 'every step of the test had passed'
+  refute_line --partial 'receives'
+  refute_line --partial 'No answer in time' # that is peer's exit status 3
+}
+
 @test "a test of the chapter itself that fails is called that, after the exercise's own" {
   kit_make exercise-1-2 >/dev/null 2>&1 || true
   sed -i 's/, 5,/, 6,/; s/    return 0;/    return 3;/' work/1-2/server.c

@@ -654,6 +654,21 @@ inner() {
   done <"$T/pids"
 }
 
+# bats quotes the command that it has seen last, which is not wrong here.
+@test "teardown: if only a server's end is wrong, no step of the test is blamed for it" {
+  serves "$ready" "$forever"
+  inner GUEST= start_server 'true # the last step'
+  assert_failure
+  assert_output --partial 'exit status 143'
+  refute_output --partial 'the last step'
+  assert_output --partial "\`common_teardown' failed"
+  assert_output --partial 'every step of the test had passed'
+  inner GUEST= start_server 'false # a step' 'echo another'
+  assert_failure
+  assert_output --partial "\`false # a step' failed"
+  refute_output --partial 'every step of the test had passed'
+}
+
 @test "teardown: SIGTERM may kill a guest's server, but not the kit's own" {
   serves "$ready" "$forever"
   inner start_server
