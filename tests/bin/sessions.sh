@@ -267,9 +267,9 @@ sockets() {
 # comes after each command, so that jobs are as in a terminal: `kill %1` reaches all processes of a
 # job, and the number of a job that has ended is free again. (With set -m all the time, bash would
 # say `Done` between two commands.) A command's output is complete when as many lines came as the
-# document shows (for at most 3 s) and then nothing more for about 130 ms.
+# document shows (for at most 3 s times PATIENCE) and then nothing more for about 130 ms.
 # shellcheck disable=SC2016
-prelude='
+prelude="__tries=$((120 * ${PATIENCE:-1}))"'
 __lines=0 __rc=0
 __quiet() {
     set +m
@@ -281,7 +281,7 @@ __settle() {
     while ((same < 6)); do
         read -rt 0.02 __nothing <>"$DOC_BLOCK/never" # sleep(1) would be a process each time
         mapfile -t now <"$DOC_BLOCK/out"
-        if [[ ${now[*]} == "$last" ]] && ((${#now[@]} >= __lines + $1 || ++tries > 120)); then
+        if [[ ${now[*]} == "$last" ]] && ((${#now[@]} >= __lines + $1 || ++tries > __tries)); then
             ((++same))
         else
             same=0
@@ -320,6 +320,7 @@ enter_session() {
     local fd
     cd "$root/$dir" || exit
     export DOC_BLOCK=$tmp/ TMPDIR=$tmp/files
+    unset PATIENCE # a page shows the limits that its reader meets
     # As in a fresh terminal: descriptor 3 is the first free one.
     for fd in /proc/"$BASHPID"/fd/*; do
         ((${fd##*/} < 3 || ${fd##*/} == 255)) || eval "exec ${fd##*/}>&-"

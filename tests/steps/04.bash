@@ -4,10 +4,10 @@
 export GREETING='欢迎访问服务器!'
 
 # set_up [FAULT…]: starts the program. server.c gets the steps' number of workers, and a short
-# timeout.
+# timeout, which is longer only because we look later, too.
 set_up() {
   local options=()
-  [[ $STEP != server ]] || options=(-w 5 -q 16 -i 1)
+  [[ $STEP != server ]] || options=(-w 5 -q 16 -i "$PATIENCE")
   FAULT_ENV=$* start_step "${options[@]}"
 }
 
@@ -57,7 +57,7 @@ on_5_silent_clients() {
   set_up && hello || return
   crowd 5 until:"$T/go" close || return
   NAME=sixth start_peer "$PORT" "${HELLO[@]}" || return
-  # The server lets a silent client go after 1 s.
+  # The server lets a silent client go after 1 s (times PATIENCE, as below).
   [[ $STEP != server ]] || within=500
   if NAME=sixth step_ends "$within"; then
     ((HOW == 0)) && echo ✓
