@@ -257,10 +257,10 @@ refuses() {
         print("full")'
   assert_output full
   start=$(now_ms)
-  run timeout 5 bash -c "$CLIENT -t 20 -r 2 -a unix:${T@Q}/s one two"
+  run timeout $((20 * PATIENCE)) bash -c "$CLIENT -t 20 -r 2 -a unix:${T@Q}/s one two"
   kill -CONT "$SERVER_PID"
   assert_equal "$output" '2 sent, 0 received, 2 retried, 2 lost'
-  (($(now_ms) - start < 4000))
+  (($(now_ms) - start < 4000 * PATIENCE))
 }
 
 # connect(2): ENOENT, ECONNREFUSED.

@@ -90,9 +90,9 @@ while True:
 
 # bats test_tags=kit
 @test "a missing file, or something that is no file: the reason, exit 1" {
-  run -1 --separate-stderr timeout 5 bash -c "exec $SERVER -p 0 -f ${T@Q}/none"
+  run -1 --separate-stderr timeout $((20 * PATIENCE)) bash -c "exec $SERVER -p 0 -f ${T@Q}/none"
   assert_equal "$stderr" "server: $T/none: No such file or directory (ENOENT)"
-  run -1 --separate-stderr timeout 5 bash -c "exec $SERVER -p 0 -f ${T@Q}"
+  run -1 --separate-stderr timeout $((20 * PATIENCE)) bash -c "exec $SERVER -p 0 -f ${T@Q}"
   assert_equal "$stderr" "server: $T: Is a directory (EISDIR)"
 }
 
@@ -105,11 +105,11 @@ while True:
   mkfifo "$T/fifo"
   python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$T/s"
   for kind in fifo s; do
-    run -1 --separate-stderr timeout 5 bash -c "exec $SERVER -p 0 -f ${T@Q}/$kind"
+    run -1 --separate-stderr timeout $((20 * PATIENCE)) bash -c "exec $SERVER -p 0 -f ${T@Q}/$kind"
     assert_equal "$stderr" "server: $T/$kind: Invalid argument (EINVAL)"
   done
   truncate -s 4T "$T/large" || skip 'no file of 4 TiB here, not even an empty one'
-  run -1 --separate-stderr timeout 5 bash -c "exec $SERVER -p 0 -f ${T@Q}/large"
+  run -1 --separate-stderr timeout $((20 * PATIENCE)) bash -c "exec $SERVER -p 0 -f ${T@Q}/large"
   assert_equal "$stderr" "server: $T/large: File too large (EFBIG)"
 }
 

@@ -157,7 +157,7 @@ has_children() {
 @test "-c with anything but a number from 1 to 1000: usage, exit 2" {
   local bad
   for bad in 0 1001 x ''; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -c "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -c "$bad"
     [[ $stderr == "server: -c \"$bad\": not a number from 1 to 1000"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done

@@ -232,8 +232,8 @@ has_fds() {
 
 # bats test_tags=kit
 @test "-P with a bad port: exit 2; -A with a bad address: exit 1" {
-  run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -P 0
+  run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -P 0
   assert_regex "$stderr" '^server: -P "0": not a number from 1 to 65535'
-  run -1 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -A nowhere
+  run -1 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -A nowhere
   assert_regex "$stderr" '^server: -A nowhere: .'
 }

@@ -147,7 +147,7 @@ has_fds() {
 @test "-d with anything but a number from 1 to 3600000: usage, exit 2" {
   local bad
   for bad in 0 3600001 x ''; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -d "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -d "$bad"
     [[ $stderr == "server: -d \"$bad\": not a number from 1 to 3600000"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done

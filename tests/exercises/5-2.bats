@@ -146,7 +146,7 @@ has_more_threads() {
 @test "-w with anything but a number from 1 to 64: usage, exit 2" {
   local bad
   for bad in 0 65 x ''; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -w "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -w "$bad"
     [[ $stderr == "server: -w \"$bad\": not a number from 1 to 64"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done

@@ -40,7 +40,8 @@ busy_threads() {
 # bats test_tags=kit
 @test "a second server on the port is refused, even though the first one's loops share it" {
   start_server -w 2
-  run -1 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -p "$PORT" -w 2
+  run -1 --separate-stderr timeout $((20 * PATIENCE)) \
+    bash -c "$SERVER \"\$@\"" server -p "$PORT" -w 2
   [[ $stderr == "server: bind 127.0.0.1:$PORT: "*" (EADDRINUSE)" ]] || complain "it said: $stderr"
   assert_serving
 }
@@ -113,7 +114,8 @@ may_filter() {
   # LeakSanitizer would need some of its own.
   export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
   for limit in 10 40 100; do
-    run -1 --separate-stderr timeout 5 bash -c "ulimit -n $limit; $SERVER \"\$@\"" server -p 0 -w 64
+    run -1 --separate-stderr timeout $((20 * PATIENCE)) \
+      bash -c "ulimit -n $limit; $SERVER \"\$@\"" server -p 0 -w 64
     [[ $stderr == "server: "*" (EMFILE)" ]] || complain "with $limit it said: $stderr"
   done
 }
@@ -142,7 +144,7 @@ may_filter() {
 @test "-w with anything but a number from 1 to 64: usage, exit 2" {
   local bad
   for bad in 0 65 x ''; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -w "$bad"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER \"\$@\"" server -w "$bad"
     [[ $stderr == "server: -w \"$bad\": not a number from 1 to 64"*usage:* ]] ||
       complain "not the expected message: $stderr"
   done

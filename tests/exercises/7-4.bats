@@ -36,7 +36,7 @@ start_redis() {
 }
 
 redis() {
-  timeout 10 redis-cli -p "$REDIS" "$@"
+  timeout $((10 * PATIENCE)) redis-cli -p "$REDIS" "$@"
 }
 
 # publish TEXT: its escapes are those of printf.
@@ -306,7 +306,7 @@ PY
   wait_for 5 grep -q NOAUTH "$T/west.err"
   sleep 1.2
   (($(grep -c NOAUTH "$T/west.err") == 1)) || complain "$(<"$T/west.err")"
-  timeout 10 redis-cli -p "$REDIS" -a secret --no-auth-warning CONFIG SET requirepass ''
+  redis -a secret --no-auth-warning CONFIG SET requirepass ''
   are_told '* connected to the other servers again'
 }
 
@@ -419,7 +419,7 @@ is_heard() {
   for words in '-R 127.0.0.1:6379' '-n west' '-R 127.0.0.1 -n west' '-R localhost:6379 -n west' \
     '-R 127.0.0.1:0 -n west' '-R 127.0.0.1:6379 -n West' '-R 127.0.0.1:6379 -n a@b' \
     '-R 127.0.0.1:6379 -n northnorthnorthno'; do
-    run -2 --separate-stderr timeout 5 bash -c "$SERVER -p 0 $words"
+    run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$SERVER -p 0 $words"
     [[ $stderr == server:*usage:* && ! $output ]] || complain "$words: $stderr"
   done
 }

@@ -352,7 +352,8 @@ PY
 
 # ends STATUS LINE OPTION…: a server with these options ends so, and says this.
 ends() {
-  run "-$1" --separate-stderr timeout 5 bash -c "$SERVER \"\$@\"" server -p 0 "${@:3}"
+  run "-$1" --separate-stderr timeout $((20 * PATIENCE)) \
+    bash -c "$SERVER \"\$@\"" server -p 0 "${@:3}"
   [[ $stderr == "server: "$2* ]] || complain "not 'server: $2': $stderr"
 }
 

@@ -399,7 +399,7 @@ PY
 
 # usage_of PROGRAM ARGUMENT…: it says so, and exits with 2.
 usage_of() {
-  run -2 --separate-stderr timeout 5 bash -c "$1 \"\$@\"" program "${@:2}"
+  run -2 --separate-stderr timeout $((20 * PATIENCE)) bash -c "$1 \"\$@\"" program "${@:2}"
   [[ $stderr == *usage:* ]] || complain "no usage: $stderr"
 }
 

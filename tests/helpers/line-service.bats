@@ -42,6 +42,12 @@ since() {
   ((ms >= $2 && ms <= ($3 + 1000) * PATIENCE)) || complain "after $ms ms, not $2 to $3"
 }
 
+# tries COMMAND…: three times at most, until it succeeds. For what is measured in time: on a machine
+# that does much else it is late now and then, by a server that is wrong each time.
+tries() {
+  "$@" 2>/dev/null || "$@" 2>/dev/null || "$@"
+}
+
 # happened CALL FIELD: how often, by the report that the fault shim writes when a process ends. (A
 # server of yours may be started through a script, which reports too.)
 happened() {
@@ -233,18 +239,25 @@ refused_without_reset() {
 
 # socket(7), SO_RCVTIMEO, or the time limit of poll, select or epoll_wait.
 idle_is_told() {
-  local start
   start_server -i 2
+  tries is_told_in_time
   NAME=other start_server -i 2
-  start_peer -t 9 "$PORT" send:'one\n' line sleep:900 send:'two\n' line sleep:900 \
-    send:'three\nhalf' line sleep:900 send:' a line\n' line open:200
-  PORT=$(sed 's/.*://' "$T/server.out")
+  tries talks_on
+}
+
+is_told_in_time() {
+  local start reply
   start=$(now_ms)
-  run -0 "$PEER" -t 5 "$PORT" send:'hello\n' line line eof
+  reply=$("$PEER" -t 5 "$PORT" send:'hello\n' line line eof) || return
+  [[ $reply == $'+hello\n-idle for too long' ]] || complain "it was told '$reply'" || return
   since "$start" 1000 3000
-  assert_output $'+hello\n-idle for too long'
-  finish_peer
-  [[ $(tail -n 1 "$T/peer.out") == '+half a line' ]]
+}
+
+talks_on() {
+  local reply
+  reply=$("$PEER" -t 9 "$PORT" send:'one\n' line sleep:900 send:'two\n' line sleep:900 \
+    send:'three\nhalf' line sleep:900 send:' a line\n' line open:200) || return
+  [[ $reply == *'+half a line' ]] || complain "it was told '$reply'"
 }
 
 # bats test_tags=kit
@@ -254,16 +267,26 @@ idle_is_told() {
 
 # Slow on purpose: single bytes, each within the idle time, would keep a connection for ever.
 slow_lines_end() {
-  local start
   start_server -i 2
+  tries slow_line_ends
+  tries half_a_line_ends
+}
+
+slow_line_ends() {
+  local start reply
   start=$(now_ms)
-  run -0 "$PEER" -t 9 "$PORT" send:'hello\nha' line sleep:1200 send:l within:1500:line eof
+  reply=$("$PEER" -t 9 "$PORT" send:'hello\nha' line sleep:1200 send:l within:1500:line eof) ||
+    return
+  [[ $reply == $'+hello\n-line not complete in time' ]] || complain "it was told '$reply'" || return
   since "$start" 1200 3000
-  assert_output $'+hello\n-line not complete in time'
+}
+
+half_a_line_ends() {
+  local start reply
   start=$(now_ms)
-  run -0 "$PEER" -t 5 "$PORT" send:'half a line' line eof
+  reply=$("$PEER" -t 5 "$PORT" send:'half a line' line eof) || return
+  [[ $reply == '-line not complete in time' ]] || complain "it was told '$reply'" || return
   since "$start" 1000 3000
-  assert_output '-line not complete in time'
 }
 
 # bats test_tags=kit,slow
@@ -273,13 +296,18 @@ slow_lines_end() {
 
 # socket(7), SO_SNDTIMEO. When its buffers are full, the server can neither send nor read.
 never_reading_is_closed() {
-  local start
   start_server -i 2
-  start=$(now_ms)
-  run -1 "$PEER" -b 4096 "$PORT" fill:1000000000:'\n'
-  assert_output --regexp '(ECONNRESET|EPIPE)'
-  since "$start" 1000 3000
+  tries closed_in_time
   assert_serving
+}
+
+closed_in_time() {
+  local start status=0
+  start=$(now_ms)
+  "$PEER" -b 4096 "$PORT" fill:1000000000:'\n' 2>"$T/peer.err" || status=$?
+  ((status == 1)) && grep -Eq '(ECONNRESET|EPIPE)' "$T/peer.err" ||
+    complain "exit status $status: $(<"$T/peer.err")" || return
+  since "$start" 1000 3000
 }
 
 # bats test_tags=kit,slow
