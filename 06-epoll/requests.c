@@ -1,8 +1,7 @@
 /* requests.c: see requests.h.
  *
  * Each line is cut from a text of printable characters, at a place that its connection's number and
- * its own decide. The factors are odd, so 65,536
- * neighbors are cut at 65,536 different places. */
+ * its own decide. The factors are odd, so 65,536 neighbors are cut at 65,536 different places. */
 #include "../util.h"
 #include "requests.h"
 
