@@ -639,7 +639,7 @@ ahead() {
 }
 
 # in_turn CALL…: the same, one at a time, for functions that work more than they wait: with the last
-# test of the file first, this and the tests themselves meet in the middle. The loop of the exercises
+# test of the file first, this and the tests themselves meet in the middle. The loop of exercises
 # (tests/bin/side-by-side.sh) has tests side by side already.
 in_turn() {
   [[ ! ${STOP_FILE-} ]] && all_are_chosen || return 0
