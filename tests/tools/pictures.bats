@@ -59,6 +59,70 @@ PYTHON
   assert_line 'client prints: works'
 }
 
+# trace SERVER CLIENT
+trace() {
+  timeout $((60 * PATIENCE)) "$TRACE" --server "$1" --client "$2" 3>&-
+}
+
+@test "make trace says why there is nothing to show" {
+  need python3 strace
+  run -1 trace 'no-such-server -x' true
+  assert_output "trace: server: 'no-such-server' is not a program that a shell could run"
+  run -1 trace "$ROOT/01-basic-tcp/server -p 0" no-such-client
+  assert_output --partial "trace: client: 'no-such-client' is not a program that a shell could run"
+  run -1 trace "sh -c 'echo no luck; exit 3'" true
+  assert_output 'trace: server has ended. server printed: no luck'
+  run -1 trace "$ROOT/01-basic-tcp/server -p 0" ' '
+  assert_output --partial "trace: client: '' is not a program"
+  run -1 trace "sh -c 'no end" true
+  assert_output --partial 'trace: No closing quotation: sh -c'
+  PATIENCE=0.1 run -1 "$TRACE" --server "sh -c 'echo wait; sleep 60'" --client true 3>&-
+  assert_output 'trace: server does not listen after 2 s. server printed: wait'
+  # shellcheck disable=SC2016 # Python
+  run -1 trace "python3 -c 'import socket as s; u = s.socket(s.AF_UNIX); u.bind(b\"\0$$\")
+u.listen(); u.accept()'" true
+  assert_output 'trace: server listens, but not on TCP. Only TCP and UDP can be shown'
+}
+
+# The C library asks for localhost with sockets of its own, which are neither.
+@test "make trace knows when a server of UDP is ready, and shows a client that speaks TCP to it" {
+  need python3 strace
+  cat >"$T/server.py" <<'PYTHON'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
+s.bind(("localhost", 12345))
+s.recvfrom(10)
+PYTHON
+  run -0 trace "python3 $T/server.py" \
+    "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 12345))'"
+  assert_line --partial 'connect ECONNREFUSED'
+  assert_line --partial 'client prints: ConnectionRefusedError'
+}
+
+# Half of the usual time is enough for these.
+@test "make trace ends, and shows what it has, where a client does not end or says too much" {
+  local limit=$((10 * PATIENCE))
+  need python3 strace
+  PATIENCE=$(python3 -c "print($PATIENCE / 2)") run -0 \
+    timeout $((6 * limit)) "$TRACE" --server "$ROOT/01-basic-tcp/server -p 0" \
+    --client "sh -c 'echo begun; sleep 98765'" 3>&-
+  assert_line --partial 'listen(3)'
+  assert_line "left out: the rest: client has not ended after $limit s"
+  assert_line 'client prints: begun'
+  run -0 trace "$ROOT/01-basic-tcp/server -p 0" yes
+  assert_line --partial 'left out: the rest: '
+  assert_line --regexp '^client prints [0-9]+ lines more$'
+  ((${#lines[@]} < 1000))
+  run ! pgrep -x -f 'sleep 98765'
+}
+
+@test "make trace may be read in part, and by terminals with few letters" {
+  need python3 strace
+  run -0 bash -c "set -o pipefail; PYTHONIOENCODING=ascii '$TRACE' 01 | head -n 4"
+  assert_line --regexp '\| +socket\(\) = 3|\| socket\(\) = 3'
+}
+
 @test "make trace says what it leaves out where it may not capture" {
   local python
   need python3 strace
@@ -68,6 +132,10 @@ PYTHON
   run -0 timeout 60 env "PATH=$T/bin" TRACE_NETWORK= "$python" "$TRACE" \
     --server "$ROOT/01-basic-tcp/server -p 0" --client "$ROOT/build/helpers/peer -h"
   assert_line --partial 'left out: the segments: tcpdump is missing'
+  ln -s "$(command -v id)" "$T/bin/tcpdump" # it ends at once, with a complaint
+  run -0 timeout 60 env "PATH=$T/bin" TRACE_NETWORK= "$python" "$TRACE" \
+    --server "$ROOT/01-basic-tcp/server -p 0" --client "$ROOT/build/helpers/peer -h"
+  assert_line --partial 'left out: the segments: tcpdump may not capture: '
   rm "$T/bin/strace"
   run -1 env "PATH=$T/bin" "$python" "$TRACE" 01
   assert_output 'trace: strace is missing (make setup installs it)'

@@ -1,17 +1,17 @@
 """Makes a Trace of what a Stage has recorded: who is in it, and what belongs into the picture."""
-from events import RECEIVERS, SENDERS, Records, Trace, parse_call, protocols
+from events import POLLS, RECEIVERS, SENDERS, Call, Records, Trace, parse_call, protocols
 
-SHOWN = {"socket", "bind", "listen", "accept", "connect", "send", "sendmsg", "write", "recv",
-         "recvmsg", "read", "shutdown", "close", "poll", "select", "epoll_wait"}
-LATER = 0.0003  # seconds
-POLLS = {"poll", "select", "epoll_wait"}
+SHOWN = {"socket", "bind", "listen", "accept", "connect", "shutdown", "close",
+         *SENDERS, *RECEIVERS, *POLLS}
+LATER = 0.0003  # seconds that strace may take to write how a call begins
+MANY_BYTES = 1000  # more than this may come in pieces
 
 
 def read_calls(text, lane, stopped=False):
     """All calls of one thread, in its order. In a program that the scene has stopped, a call that
     this interrupted goes on as the next one."""
     calls = [call for line in text.splitlines() if (call := parse_call(line, lane))]
-    # strace begins to measure a call only when it has written how it begins: it ends a bit later.
+    # strace measures a call only from when it has written how it begins, so it ends a bit later.
     for call, after in zip(calls, calls[1:]):
         if call.end is not None:
             call.end = min(call.end + LATER, after.start)
@@ -26,24 +26,24 @@ def read_calls(text, lane, stopped=False):
 
 
 def made_sockets(threads):
-    """[(descriptor, time)] of what a program got from socket and accept, in whatever thread."""
+    """[(descriptor, time)] of what socket and accept have returned to a program, in any thread."""
     return [(call.result, call.start) for calls in threads for call in calls
             if call.name in ("socket", "accept") and call.result is not None]
 
 
 def shown_calls(calls, known, made, scene):
     """Those of a thread's calls that the picture shows: of the scene's protocol, as the C library
-    has sockets of its own."""
+    has sockets of its own. made: see made_sockets."""
     wanted = SHOWN - getattr(scene, "HIDE", set())
     protocol = "TCP" if "TCP" in known.values() else "UDP"
     shown = []
     for call in calls:
         call.protocol = known.get(call.inode, "")
-        # Some descriptors are copies, made only to try something.
-        tried = call.name == "close" and not any(
+        # A program may copy a descriptor (dup) only to try something: the copy's close is left out.
+        is_copy = call.name == "close" and not any(
             fd == call.fd and time < call.start for fd, time in made)
         belongs = call.polls if call.name in POLLS else call.protocol == protocol
-        if belongs and call.name in wanted and not tried:
+        if belongs and call.name in wanted and not is_copy:
             shown.append(call)
     return shown
 
@@ -69,14 +69,13 @@ def until_last(calls, lane, name):
 
 def split_lanes(name, others, threads):
     """{lane: calls} of a program: one for each of its threads that does something, in the order of
-    their first call. others are the names of those after the first one."""
-    busy = [calls for calls in threads[1:] if calls]
-    busy.sort(key=lambda calls: calls[0].start)
-    names = list(others)
-    if threads and threads[0] or not others:
-        names.insert(0, name)
+    their first call; only the first thread's, if none does. others are the names of those after the
+    first one."""
+    first = threads[:1] if not any(threads) or threads[0] else []
+    busy = sorted(filter(None, threads[1:]), key=lambda calls: calls[0].start)
+    names = [name, *others] if first or not others else list(others)
     lanes = {}
-    for calls in ([threads[0]] if threads and threads[0] else []) + busy:
+    for calls in first + busy:
         lane = names[len(lanes)] if len(lanes) < len(names) else f"{name} {len(lanes) + 1}"
         for call in calls:
             call.lane = lane
@@ -87,29 +86,25 @@ def split_lanes(name, others, threads):
 def port_owners(calls, segments, clients, ports):
     """{port of a client: its lane}. The call that was under way when its first segment was sent
     tells whose it is."""
-    owners = {}
+    owners = {port: None for port in ports}
+    calls = [call for call in calls
+             if call.lane in clients and call.name in ("connect", "send", "sendmsg")]
     for segment in segments:
-        if segment.sender in owners or segment.sender in ports:
-            continue
-        for call in calls:
-            if (call.lane in clients and call.name in ("connect", "send", "sendmsg")
-                    and call.start <= segment.time <= (call.end or segment.time)):
-                owners[segment.sender] = call.lane
-                break
-    return owners
+        if segment.sender not in owners:
+            owners[segment.sender] = next(
+                (call.lane for call in calls
+                 if call.start <= segment.time <= (call.end or segment.time)), None)
+    return {port: lane for port, lane in owners.items() if lane}
 
 
 def connection_holders(calls, servers):
     """{port of a client: the thread of the server that serves it}."""
-    peers, holders = {}, {}
+    calls = [call for call in calls if call.lane in servers]
+    accepted = [call for call in calls if call.name == "accept" and call.peer]
+    peers = {call.inode: call.peer for call in accepted}
+    holders = {call.peer: call.lane for call in accepted}
     for call in calls:
-        if call.lane not in servers:
-            continue
-        if call.name == "accept" and call.peer:
-            peers[call.inode] = call.peer
-            holders[call.peer] = call.lane
-    for call in calls:
-        if call.lane in servers and call.inode in peers and call.name not in ("accept", "close"):
+        if call.inode in peers and call.name not in ("accept", "close"):
             holders[peers[call.inode]] = call.lane
     return holders
 
@@ -124,21 +119,19 @@ def without_bytes(calls):
     return kept
 
 
-MANY_BYTES = 1000  # more than this may come in pieces
-
-
 def merge_calls(calls, names):
     """The calls of one thread, but those of these names that follow each other on the same
     descriptor and moved bytes are one: how the kernel cuts many bytes depends on the load. So a
     receive of many bytes is always shown as several."""
     merged = []
     for call in calls:
-        if call.name in names and call.name in RECEIVERS and (call.result or 0) > MANY_BYTES:
+        moved = call.result if call.name in names and call.result else 0
+        if call.name in RECEIVERS and moved > MANY_BYTES:
             call.data, call.times = None, 2
         last = merged[-1] if merged else None
-        if (last and call.name in names and (last.name, last.fd) == (call.name, call.fd)
-                and (last.result or 0) > 0 and (call.result or 0) > 0):
-            last.end, last.result, last.times = call.end, last.result + call.result, 2
+        if (last and (last.name, last.fd) == (call.name, call.fd)
+                and moved > 0 and (last.result or 0) > 0):
+            last.end, last.result, last.times = call.end, last.result + moved, 2
             last.data = None
             last.counted = last.counted and call.counted
         else:
@@ -147,7 +140,8 @@ def merge_calls(calls, names):
 
 
 def merge_segments(segments):
-    """The segments, but data that follows data in the same direction is one segment with it."""
+    """The segments without ACKs and repetitions; and data that follows data in the same direction
+    is one segment with it."""
     merged, last = [], {}
     for segment in segments:
         if segment.is_ack or segment.repeated:
@@ -163,7 +157,7 @@ def merge_segments(segments):
     return merged
 
 
-def name_repeated(segments):
+def mark_repeated(segments):
     """Marks the TCP segments that carry only bytes, a SYN or a FIN that were sent before."""
     sent = {}
     for segment in segments:
@@ -179,10 +173,10 @@ def name_repeated(segments):
 
 
 def place(segments, calls, trace, ports):
-    """Says from which lane to which each segment goes; those of nobody are dropped."""
+    """The segments between the programs; says from which lane to which each of them goes."""
     owners = port_owners(calls, segments, trace.clients, ports)
     holders = connection_holders(calls, trace.servers)
-    doors = [call.lane for call in calls if call.name == "accept"] + trace.servers[:1]
+    door = next((call.lane for call in calls if call.name == "accept"), trace.servers[0])
     kept, begun = [], set()
     for segment in segments:
         client = segment.sender if segment.receiver in ports else segment.receiver
@@ -191,14 +185,14 @@ def place(segments, calls, trace, ports):
         # A connection has no thread of its own until the first bytes come.
         if segment.data:
             begun.add(client)
-        holder = holders.get(client, doors[0]) if client in begun else doors[0]
+        holder = holders.get(client, door) if client in begun else door
         pair = (owners[client], holder)
         segment.lanes = pair if segment.sender == client else pair[::-1]
         kept.append(segment)
     return kept
 
 
-def name_lost(segments, losses):
+def mark_lost(segments, losses):
     """Marks what the scene has lost: after each of these times the next segment to that port."""
     for time, port in losses:
         for segment in segments:
@@ -212,7 +206,7 @@ def name_words(events, scene):
     if not hasattr(scene, "words"):
         return
     for event in events:
-        if getattr(event, "data", None):
+        if event.data:
             event.words = scene.words(event.data)
 
 
@@ -236,7 +230,7 @@ def rename(trace, old, new):
 
 
 def make_calls(stage, scene, trace):
-    """All calls of all programs that the scene shows; says who is in the trace."""
+    """All calls of all programs that the scene shows; adds their lanes to the trace."""
     programs = [[read_calls(text, stage.lane(program), program.stopped)
                  for text in program.threads().values()] for program in stage.programs]
     known = protocols(c for threads in programs for calls in threads for c in calls)
@@ -258,12 +252,12 @@ def make_calls(stage, scene, trace):
 def make_segments(stage, scene, trace, calls):
     """All segments between the programs, with what the scene says of them."""
     segments = place(stage.segments(), calls, trace, stage.ports)
-    name_repeated(segments)
+    mark_repeated(segments)
     if hasattr(scene, "MERGE"):
         segments = merge_segments(segments)
     if trace.tls:
         name_records(segments)
-    name_lost(segments, stage.losses)
+    mark_lost(segments, stage.losses)
     name_words(segments + calls, scene)
     return [s for s in segments if not s.words or s.words != getattr(scene, "SKIP", "")]
 
@@ -293,4 +287,4 @@ def make_trace(stage, scene, title, about):
 
 def when(event):
     """The time of an event: of a call, when it began."""
-    return event.start if hasattr(event, "start") else event.time
+    return event.start if isinstance(event, Call) else event.time

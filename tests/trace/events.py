@@ -19,6 +19,7 @@ class Call:
     result: int = None
     error: str = ""      # EAGAIN
     data: bytes = None   # the bytes that were sent or received, maybe only the first of them
+    asked: int = 0       # how many bytes the program asked to send
     words: str = ""      # what the scene calls these bytes
     detail: str = ""     # what else the picture says: SHUT_WR, a port
     inode: int = None    # of the socket, the same in all programs that have it
@@ -80,6 +81,7 @@ WAITERS = {"accept", "connect", "recv", "recvmsg", "read", "send", "sendmsg", "w
            "select", "epoll_wait", "close"}
 SENDERS = {"send", "sendmsg", "write"}
 RECEIVERS = {"recv", "recvmsg", "read"}
+POLLS = {"poll", "select", "epoll_wait"}
 LINE = re.compile(r"(?P<start>\d+\.\d+) (?P<name>\w+)\((?P<rest>.*)$")
 END = re.compile(r"\)\s+= (?P<value>-?\d+|0x[0-9a-f]+|\?)(<socket:\[(?P<inode>\d+)\]>)?"
                  r"( (?P<error>E\w+))?( \(.*\))? <(?P<took>[\d.]+)>$")
@@ -87,7 +89,8 @@ SOCKET = re.compile(r"(\d+)<socket:\[(\d+)\]>")
 PORT = re.compile(r"port=htons\((\d+)\)")
 MADE = {"SOCK_STREAM": "TCP", "SOCK_DGRAM": "UDP"}
 ADDRESS = re.compile(r'inet_(?:addr\(|pton\(AF_INET6, )"[^"]*"')
-STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# A buffer: its bytes, whether there are more of them, and its size, in an iovec or behind it.
+BUFFER = re.compile(r'"((?:[^"\\]|\\.)*)"(?:\.\.\.)?(?:, (?:iov_len=)?(\d+))?')
 ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|[0-7]{1,3}|.)")
 SIMPLE = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 
@@ -111,34 +114,45 @@ def parse_call(line, lane):
     if not match:
         return None
     call = Call(lane, float(match["start"]), name=NAMES.get(match["name"], match["name"]))
-    rest = match["rest"]
-    end = END.search(rest)
-    arguments = rest[:end.start()] if end else rest
-    if end and end["value"] != "?":
-        call.end = call.start + float(end["took"])
-        call.result = int(end["value"], 0)
-        call.error = end["error"] or ""
+    end = END.search(match["rest"])
+    parse_arguments(call, match["rest"][:end.start()] if end else match["rest"])
+    if end:
+        parse_end(call, end)
+    if call.name in RECEIVERS and (call.result or 0) <= 0:
+        call.data = None  # an address: nothing was received
+    return call
+
+
+def parse_arguments(call, arguments):
+    """Fills in what a program asked for."""
     socket = SOCKET.match(arguments)
     if socket:
         call.fd, call.inode = int(socket[1]), int(socket[2])
-    if call.name == "socket" and arguments.startswith("AF_INET"):
-        call.protocol = MADE.get(arguments.split(", ")[1].split("|")[0], "")
-    if end and end["inode"]:
-        call.inode = int(end["inode"])
-    if call.name in SENDERS | RECEIVERS:
-        strings = STRING.findall(ADDRESS.sub('', arguments))
-        if strings and (call.name in SENDERS or (call.result or 0) > 0):
-            call.data = unescape("".join(strings))
     port = PORT.search(arguments)
     if call.name == "bind" and port:
         call.detail = port[1]
     elif port:
         call.peer = int(port[1])
+    if call.name == "socket" and arguments.startswith("AF_INET"):
+        call.protocol = MADE.get(arguments.split(", ")[1].split("|")[0], "")
+    if call.name in SENDERS | RECEIVERS:
+        buffers = BUFFER.findall(ADDRESS.sub("", arguments))
+        call.data = unescape("".join(text for text, _ in buffers)) if buffers else None
+        call.asked = sum(int(size or 0) for _, size in buffers)
     call.polls = call.name == "epoll_wait" or (call.name in ("poll", "select")
                                                and "<socket:[" in arguments)
     if call.name == "shutdown":
         call.detail = arguments.rsplit(", ", 1)[-1]
-    return call
+
+
+def parse_end(call, end):
+    """Fills in what it got; end is a match of END. A call that was interrupted got nothing."""
+    if end["inode"]:
+        call.inode = int(end["inode"])
+    if end["value"] != "?":
+        call.end = call.start + float(end["took"])
+        call.result = int(end["value"], 0)
+        call.error = end["error"] or ""
 
 
 def protocols(calls):
@@ -155,12 +169,11 @@ def protocols(calls):
 # ---- pcap ----
 
 FLAGS = ((2, "SYN"), (1, "FIN"), (4, "RST"), (8, "PSH"), (16, "ACK"))
-ETHERNET, NULL_LINK, COOKED = 1, 0, 113
-LINK_HEADER = {ETHERNET: 14, NULL_LINK: 4, COOKED: 16}
+ETHERNET = 14  # bytes of its header, which the loopback of Linux has, too
 
 
 def parse_packet(time, packet):
-    """The segment in an IP packet, or None."""
+    """The segment or datagram in an IP packet, or None."""
     version = packet[0] >> 4 if packet else 0
     if version == 4:
         protocol, header = packet[9], (packet[0] & 15) * 4
@@ -182,21 +195,16 @@ def parse_packet(time, packet):
 
 
 def parse_pcap(data):
-    """The segments in a file of tcpdump. Its end may be missing: the last packet is left out."""
-    if len(data) < 24:
-        return []
-    magic = data[:4]
-    order = "<" if magic in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
-    nano = magic in (b"\x4d\x3c\xb2\xa1", b"\xa1\xb2\x3c\x4d")
-    link = LINK_HEADER[struct.unpack_from(order + "I", data, 20)[0]]
+    """The segments in a file that tcpdump writes on the loopback. Its end may be missing: the last
+    packet is left out."""
+    order = "<" if data[:4] == b"\xd4\xc3\xb2\xa1" else ">"  # as this processor has it
     segments, at = [], 24
     while at + 16 <= len(data):
-        seconds, fraction, kept, _ = struct.unpack_from(order + "IIII", data, at)
-        packet = data[at + 16 + link:at + 16 + kept]
-        if at + 16 + kept > len(data):
-            break
+        seconds, microseconds, kept, _ = struct.unpack_from(order + "IIII", data, at)
         at += 16 + kept
-        segment = parse_packet(seconds + fraction / (1e9 if nano else 1e6), packet)
+        if at > len(data):
+            break
+        segment = parse_packet(seconds + microseconds / 1e6, data[at - kept + ETHERNET:at])
         if segment:
             segments.append(segment)
     return segments

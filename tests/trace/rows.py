@@ -4,13 +4,14 @@ A row has room for one event of the clients (left), one segment (middle) and one
 servers (right). Events share a row where one is the cause of the next: a send, its segment, and
 the recv that returns with it.
 """
+from bisect import bisect
 from dataclasses import dataclass, field
 
-from events import WAITERS, Call, Note, Segment
+from events import POLLS, RECEIVERS, WAITERS, Call, Note, Segment
 
 WAIT = 0.005  # seconds. A call that took as long did wait.
 GAP = 0.025   # a pause that the picture shows
-ARRIVALS = {"accept", "connect", "recv", "recvmsg", "read", "poll", "select", "epoll_wait"}
+TAKERS = {"accept", *RECEIVERS, *POLLS}  # calls that take what has arrived
 
 
 @dataclass
@@ -36,10 +37,12 @@ def moments(trace):
     """(time, what) of all that the picture shows, in order."""
     found = []
     segments = [e for e in trace.events if isinstance(e, Segment)]
+    times = [segment.time for segment in segments]
     for event in trace.events:
         if not isinstance(event, Call):
             found.append((event.time, event))
-        elif waits(event, segments):
+        elif event.end is None or waits(
+                event, segments[bisect(times, event.start):bisect(times, event.end)]):
             found.append((event.start, Mark(event, "start")))
             if event.end is not None:
                 found.append((event.end, Mark(event, "return")))
@@ -48,35 +51,32 @@ def moments(trace):
     return sorted(found, key=lambda pair: pair[0])
 
 
-def waits(call, segments):
-    """Whether the call waited: it has not returned, or what it wanted came while it lasted, or it
-    lasted long."""
-    if call.name not in WAITERS or call.end is None:
-        return call.end is None
-    if call.error in ("EINPROGRESS", "EAGAIN"):
+def waits(call, meanwhile):
+    """Whether a call that has returned did wait: it lasted long, or what it wanted came while it
+    lasted. meanwhile: the segments of that time."""
+    if call.name not in WAITERS or call.error in ("EINPROGRESS", "EAGAIN"):
         return False
     if call.end - call.start >= WAIT:
         return True
-    if call.name not in ARRIVALS:
-        return False
-    return any(s.lanes[1] == call.lane and call.start < s.time < call.end
-               and (call.name == "accept" or not s.is_ack) for s in segments)
+    return call.name in TAKERS | {"connect"} and any(
+        s.lanes[1] == call.lane and (call.name == "accept" or not s.is_ack) for s in meanwhile)
 
 
-def caused(row, what, side):
-    """Whether what belongs into this row, beside what is its cause."""
-    if row.note or row.gap:
-        return False
+def belongs(what, row, side):
+    """Whether this stands in the row, beside its cause: a segment beside the call that sent it, a
+    call that returns beside the segment that it waited for."""
     if isinstance(what, Segment):
-        cause = row.left or row.right
-        return bool(cause and not row.segment and not (row.left and row.right)
-                    and cause.call.lane == what.lanes[0] and cause.kind != "return"
-                    and cause.call.name not in ("recv", "read", "accept", "poll", "select")
-                    and not what.is_ack)
-    if isinstance(what, Mark):
-        return bool(what.kind == "return" and row.segment and not getattr(row, side)
-                    and row.segment.lanes[1] == what.call.lane)
+        marks = [mark for mark in (row.left, row.right) if mark]
+        return len(marks) == 1 and not row.segment and sends(marks[0], what)
+    if isinstance(what, Mark) and what.kind == "return" and row.segment:
+        return not getattr(row, side) and row.segment.lanes[1] == what.call.lane
     return False
+
+
+def sends(mark, segment):
+    """Whether the segment may come from this call. An ACK comes from the kernel."""
+    return (mark.kind != "return" and mark.call.name not in TAKERS
+            and mark.call.lane == segment.lanes[0] and not segment.is_ack)
 
 
 def without_acks(found):
@@ -97,15 +97,16 @@ def without_acks(found):
 def make_rows(trace, gap=GAP, acks=True):
     """The rows of a trace. A pause of this length, if any, is a row too. Without acks those that
     only acknowledge data are left out: they come or not, as timers and the load have it."""
-    rows, last = [], None
+    rows, last = [], None  # the last moment, once a client has done something
     shown = moments(trace) if acks else without_acks(moments(trace))
     for time, what in shown:
-        # How long the server has waited for its first client says nothing.
-        if gap and any(row.left for row in rows) and time - last >= gap:
-            rows.append(Row(last, gap=time - last))
-        last = time
         side = "left" if isinstance(what, Mark) and what.call.lane in trace.clients else "right"
-        if not rows or not caused(rows[-1], what, side):
+        # How long the server has waited for its first client says nothing.
+        if gap and last and time - last >= gap:
+            rows.append(Row(last, gap=time - last))
+        if last or side == "left":
+            last = time
+        if not rows or not belongs(what, rows[-1], side):
             rows.append(Row(time))
         if isinstance(what, Segment):
             rows[-1].segment = what

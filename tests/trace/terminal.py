@@ -1,6 +1,5 @@
 """A Trace for a terminal: client left, server right, time at the left edge."""
 import os
-import shutil
 import sys
 
 from rows import make_rows, side_name, tags
@@ -11,11 +10,20 @@ UNICODE = {"idle": "│", "wait": "█", "right": "▶", "left": "◀", "line": 
            "lost": "×"}
 PLAIN = {"idle": "|", "wait": "#", "right": ">", "left": "<", "line": "-", "gap": ":",
          "lost": "x"}
+MOST_ROWS = 1000
 
 
 def is_unicode(stream):
     """Whether the stream can show the characters of UNICODE."""
     return "utf" in (stream.encoding or "").lower()
+
+
+def terminal_width():
+    """The columns of the terminal, also where the picture goes through a pipe: | less."""
+    for stream in sys.__stdout__, sys.__stderr__:
+        if stream.isatty():
+            return os.get_terminal_size(stream.fileno()).columns
+    return int(os.environ.get("COLUMNS") or 100)
 
 
 def fill(text, columns, side):
@@ -28,8 +36,8 @@ def fill(text, columns, side):
 class Screen:
     """Draws with the widths and colors of one terminal."""
 
-    def __init__(self, trace, stream=sys.stdout, columns=None):
-        columns = columns or shutil.get_terminal_size((100, 24)).columns
+    def __init__(self, trace, stream, columns=None):
+        columns = columns or terminal_width()
         self.trace = trace
         self.tags = {**tags(trace.clients), **tags(trace.servers)}
         self.color = stream.isatty() and not os.environ.get("NO_COLOR")
@@ -100,8 +108,10 @@ class Screen:
         head += " ".join(self.tags[lane] or " " for lane in clients) + " " * self.middle
         head += " ".join(self.tags[lane] or " " for lane in servers) + " " + side_name(servers)
         yield self.paint(head, BOLD)
-        for row in rows:
+        for row in rows[:MOST_ROWS]:
             yield self.line(row, rows[0].time)
+        if len(rows) > MOST_ROWS:
+            yield f"... and {len(rows) - MOST_ROWS} rows more"
         yield ""
         yield f"{self.signs['wait']} waits in this call"
         for words in self.trace.missing:
@@ -110,5 +120,5 @@ class Screen:
 
 def show(trace):
     """Prints it."""
-    for line in Screen(trace).lines():
+    for line in Screen(trace, sys.stdout).lines():
         print(line)

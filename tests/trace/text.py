@@ -1,7 +1,7 @@
 """A Trace as text: the words for its events, and the form that a test compares."""
 import unicodedata
 
-from events import RECEIVERS, SENDERS
+from events import POLLS, RECEIVERS, SENDERS, Call, Segment
 
 STARTS = {"socket", "bind", "listen", "connect", "accept"}
 
@@ -13,8 +13,9 @@ def width(text):
 
 def shorten(text, columns):
     """The text, or its beginning and an ellipsis."""
-    if width(text) <= columns:
+    if width(text[:columns + 1]) <= columns:
         return text
+    text = text[:columns]
     while width(text) > columns - 1:
         text = text[:-1]
     return text + "…"
@@ -24,18 +25,19 @@ def data_text(event, columns=60):
     """The bytes of a call or a segment, in the scene's words if it has any."""
     if event.words:
         return shorten(event.words, columns)
-    # Of a call strace has written only the first bytes.
-    return quote(event.data, columns, getattr(event, "result", None) or len(event.data))
+    size = len(event.data)
+    if isinstance(event, Call):  # strace has written only the first bytes
+        size = event.asked if event.name in SENDERS else event.result
+    return quote(event.data, columns, size)
 
 
-def quote(data, columns=60, size=None):
+def quote(data, columns, size):
     """The bytes as a string of C, or how many they are where they are no text."""
-    size = size or len(data)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        text = None
-    if text is None or any(c < " " and c not in "\n\t\r" for c in text):
+        text = "\0"
+    if any(unicodedata.category(c) == "Cc" and c not in "\n\t\r" for c in text):
         return f"{size} bytes" if size != 1 else "1 byte"
     for char, name in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
         text = text.replace(char, name)
@@ -44,9 +46,7 @@ def quote(data, columns=60, size=None):
 
 def call_text(call, columns=60):
     """What the program asked for: send(4, "hello")."""
-    words = [] if call.fd is None or call.name == "epoll_wait" else [str(call.fd)]
-    if call.name in ("poll", "select"):
-        words = []
+    words = [] if call.fd is None or call.name in POLLS else [str(call.fd)]
     if call.name in SENDERS and call.data is not None:
         words.append(data_text(call, columns))
     if call.name in ("bind", "shutdown") and call.detail:
@@ -67,7 +67,7 @@ def result_text(call, columns=60):
             return "= 0, end of file" if call.protocol == "TCP" else "= 0"
         data = call.data or b""
         return f"= {call.result} {data_text(call, columns)}" if data else f"= {call.result}"
-    if call.result == 0 and call.name not in ("poll", "select", "epoll_wait"):
+    if call.result == 0 and call.name not in POLLS:
         return ""
     return f"= {call.result}"
 
@@ -105,26 +105,32 @@ def compared(trace):
     pure ACKs and what TCP has sent again are left out, as they differ from run to run. Of TLS there
     are only the records and who connects: how many calls move them, and in which order both sides
     close, is up to the library and the load."""
-    lines = [trace.title, ""]
+    parts = [[trace.title]]
     for lane in trace.clients + trace.servers:
-        lines.append(lane)
-        for event in trace.events:
-            name = getattr(event, "name", "")
-            if getattr(event, "lane", None) == lane and (name in STARTS or not trace.tls):
-                result = result_text(event) if event.end is not None else "(waits)"
-                lines.append(f"  {call_text(event)} {result}".rstrip())
-        lines.append("")
+        parts.append([lane] + [f"  {line}" for line in call_lines(trace, lane)])
+    for (sender, receiver), texts in sorted(sent_texts(trace).items()):
+        parts.append([f"{sender} -> {receiver}"] + [f"  {line}" for line in texts])
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def call_lines(trace, lane):
+    """The calls of one program, each with its result."""
+    for event in trace.events:
+        if isinstance(event, Call) and event.lane == lane and (
+                event.name in STARTS or not trace.tls):
+            result = result_text(event) if event.end is not None else "(waits)"
+            yield f"{call_text(event)} {result}".rstrip()
+
+
+def sent_texts(trace):
+    """{(sender, receiver): what it has sent}. Which thread of the server has a connection is in
+    the calls."""
     directions = {}
     for event in trace.events:
-        if hasattr(event, "flags") and not event.is_ack and not event.repeated:
-            # Which thread of the server has a connection is in the calls.
-            way = tuple("server" if lane in trace.servers else lane for lane in event.lanes)
-            texts = event.records or [segment_text(event)]
-            if trace.tls and not event.records and "SYN" not in event.flags:
-                continue
-            directions.setdefault(way, []).extend(texts)
-    for sender, receiver in sorted(directions):
-        lines.append(f"{sender} -> {receiver}")
-        lines += [f"  {text}" for text in directions[sender, receiver]]
-        lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
+        if not isinstance(event, Segment) or event.is_ack or event.repeated:
+            continue
+        if trace.tls and not event.records and "SYN" not in event.flags:
+            continue
+        way = tuple("server" if lane in trace.servers else lane for lane in event.lanes)
+        directions.setdefault(way, []).extend(event.records or [segment_text(event)])
+    return directions

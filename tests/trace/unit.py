@@ -58,6 +58,12 @@ class Strace(unittest.TestCase):
         shown = build.shown_calls(calls, events.protocols(calls), [(5, 0), (6, 0)], None)
         self.assertEqual([call.result for call in shown], [6])
 
+    def test_how_many_bytes_a_program_asked_to_send(self):
+        for line in ('sendto(4<socket:[7]>, "\\0\\377"..., 70000, 0, NULL, 0) = -1 EAGAIN () <0.1>',
+                     'sendmsg(4<socket:[7]>, {msg_iov=[{iov_base="\\0"..., iov_len=69000}, '
+                     '{iov_base="\\", 5", iov_len=1000}], msg_iovlen=2}, 0'):
+            call = events.parse_call("1.5 " + line, "s")
+            self.assertEqual(text.call_text(call), f"{call.name}(4, 70000 bytes)")
 
     def test_what_comes_after_the_last_call_of_a_scene(self):
         calls = [events.Call("server", time, name=name)
@@ -113,7 +119,7 @@ class Repeated(unittest.TestCase):
         found = events.parse_pcap(pcap(tcp(2, seq=end - 1), tcp(24, b"hello", end), tcp(16, seq=2),
                                        tcp(24, b"hello", end), tcp(24, b"lo, you", 0),
                                        tcp(17, seq=7), tcp(17, seq=7)))
-        build.name_repeated(found)
+        build.mark_repeated(found)
         self.assertEqual([s.repeated for s in found],
                          [False, False, False, True, False, False, True])
 
@@ -185,9 +191,50 @@ class Picture(unittest.TestCase):
         self.assertEqual(svg.wrap("abcdef", 4), ["abcd", "ef"])
 
     def test_quote(self):
-        self.assertEqual(text.quote(b'a"\\\n'), '"a\\"\\\\\\n"')
-        self.assertEqual(text.quote(b"\xff"), "1 byte")
-        self.assertEqual(text.quote("你好".encode(), 3), '"你…"')
+        self.assertEqual(text.quote(b'a"\\\n', 60, 4), '"a\\"\\\\\\n"')
+        self.assertEqual(text.quote(b"\xff", 60, 1), "1 byte")
+        self.assertEqual(text.quote("\x9b31m".encode(), 60, 5), "5 bytes")  # a terminal obeys it
+        self.assertEqual(text.quote("你好".encode(), 3, 6), '"你…"')
+        self.assertEqual(text.quote(b"x" * 100_000, 3, 100_000), '"xx…"')
+
+    def test_a_call_shares_no_row_with_a_segment_that_it_did_not_cause(self):
+        for name, rows_made in (("send", 1), ("shutdown", 1), ("epoll_wait", 2), ("recvmsg", 2)):
+            trace = events.Trace("", "", ["client"], ["server"])
+            trace.events = [
+                events.Call("client", 1.0, 1.0001, name, 3, 0),
+                events.Segment(1.00005, 40000, 9001, "FIN ACK", lanes=("client", "server"))]
+            self.assertEqual(len(rows.make_rows(trace)), rows_made, name)
+
+    def test_many_rows(self):
+        trace = small_trace()
+        trace.events = [events.Call("client", n / 1000, n / 1000, "send", 3, 5, protocol="TCP")
+                        for n in range(1, 1502)]
+        lines = list(terminal.Screen(trace, io.StringIO(), 90).lines())
+        self.assertEqual(len(lines), 1006)
+        self.assertIn("... and 501 rows more", lines)
+
+
+class Lanes(unittest.TestCase):
+    """build.split_lanes, build.place"""
+
+    def test_a_program_that_does_nothing_has_a_lane(self):
+        self.assertEqual(build.split_lanes("client", [], [[]]), {"client": []})
+        self.assertEqual(build.split_lanes("client", [], []), {})
+
+    def test_the_lanes_of_threads(self):
+        def threads(*starts):
+            return [[events.Call("", start)] if start else [] for start in starts]
+        self.assertEqual(list(build.split_lanes("server", [], threads(1, 0, 3, 2))),
+                         ["server", "server 2", "server 3"])
+        self.assertEqual(list(build.split_lanes("server", ["acceptor"], threads(0, 1, 2))),
+                         ["acceptor", "server 2"])
+
+    def test_a_client_of_tcp_and_a_server_of_udp(self):
+        trace = events.Trace("", "", ["client"], ["server"])
+        call = events.Call("client", 9, 11, "connect", 3, error="ECONNREFUSED")
+        segment, = events.parse_pcap(pcap(tcp(2)))
+        kept, = build.place([segment], [call], trace, {9001})
+        self.assertEqual(kept.lanes, ("client", "server"))
 
 
 if __name__ == "__main__":

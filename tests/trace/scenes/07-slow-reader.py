@@ -26,7 +26,7 @@ def play(stage):
     ann, bob, carol = people.values()
     # Once is not enough: the kernel probes the full buffer, and may find a little room (RFC 9293,
     # 3.8.6.1).
-    while not server.fails("sendmsg", "EAGAIN", 6):
+    while not server.has_failed("sendmsg", "EAGAIN", 6):
         ann.says("send " + 900 * "x" + "\\n")
         stage.settle()
         bob.says("recv 9999")
