@@ -20,6 +20,7 @@ DASHES = ["solid", "'-'", "'.'", "'-.'", "'--..'", "'-...'"]
 
 
 def read(name):
+    """The rows of a file of figures, without the lines that say how they were measured."""
     with open(name, encoding="utf-8") as f:
         return list(csv.DictReader(line for line in f if not line.startswith("#")))
 
@@ -30,12 +31,14 @@ def number(value):
 
 
 def time_text(us):
+    """Microseconds in the unit that suits them."""
     if us < 1000:
         return number(us) + " µs"
     return number(us / 1000) + " ms" if us < 1e6 else number(us / 1e6) + " s"
 
 
 def quoted(text):
+    """As a string of gnuplot."""
     return '"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
@@ -83,12 +86,14 @@ class Chart:
             sys.exit("gnuplot is missing, which draws this picture: make setup")
         self.lines += ["unset multiplot", ""]
         done = subprocess.run(["gnuplot"], input="\n".join(self.lines), text=True, check=True,
-                              stdout=subprocess.PIPE, env={"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]})
+                              stdout=subprocess.PIPE, env=dict(os.environ, LC_ALL="C.UTF-8"))
         with open(name, "w", encoding="utf-8") as f:
             f.write(adopt(done.stdout, title, description))
 
 
 class Axis:
+    """text: how a number is written; at: which numbers, instead of round ones."""
+
     def __init__(self, low, high, log=False, text=number, at=()):
         self.low, self.high, self.log, self.text, self.at = low, high, log, text, at
 
@@ -108,6 +113,8 @@ class Axis:
 
 
 class Panel:
+    """One diagram of a chart. Its places are values on both axes."""
+
     def __init__(self, chart, box, x, y):
         self.chart, self.box, self.x, self.y = chart, box, x, y
         self.plots, self.data, self.names = [], [], []
@@ -145,7 +152,8 @@ class Panel:
             self.names.append(((x, y), name, color))
 
     def put_names(self, gap=15):
-        """At the right, as near to the lines' ends as there is room; a thin line leads there."""
+        """Names lines at the right, as near to their ends as there is room; a thin line leads
+        there."""
         _, right, top, bottom = self.box
         names = sorted(self.names, key=lambda entry: entry[0][1])
         places = []
@@ -268,43 +276,49 @@ def columns(counts, low, high):
             yield min(max(BIN ** edge, low), high), sums.get(place, 0)
 
 
+def latency_row(chart, panel, top, server, color, counts):
+    """One server's distribution. Returns it in words."""
+    bars = list(columns(counts, panel.x.low, panel.x.high))
+    panel.area(color, [(x, 0, y) for x, y in bars])
+    panel.plot("lines linecolor rgb '%s' linewidth 1.5" % color, bars)
+    p50, p99 = (percentile(counts, percent) / 1000 for percent in (50, 99))
+    for us, width in ((p50, 3), (p99, 1)):
+        x, _ = panel.place(us, 0)
+        chart.stroke(x, top + 22, x, top + ROW - 12, INK, width=width)
+    times = (time_text(p50), time_text(p99), time_text(counts[-1][0] / 1000))
+    chart.text(12, top + 6, server, color, size=14)
+    chart.text(424, top + 6, "p50 %s, p99 %s, longest %s" % times, INK, "right")
+    return "%s: half of the replies within %s, 99 %% within %s, the last after %s." % (
+        server, *times)
+
+
+ROW = 88  # the height of each server's part
+
+
 def latency(rows, name):
     servers = {}
     for row in rows:
         servers.setdefault(row["server"], []).append((float(row["ns"]), int(row["replies"])))
     low = min(percentile(counts, 0.1) for counts in servers.values()) / 1000 / 1.5
     high = max(counts[-1][0] for counts in servers.values()) / 1000 * 1.1
-    row_height = 88
-    chart = Chart(40 + row_height * len(servers) + 40)
+    chart = Chart(40 + ROW * len(servers) + 40)
     said = []
     for i, (server, counts) in enumerate(servers.items()):
-        top = 40 + row_height * i
-        bars = list(columns(counts, low, high))
-        most = max(y for _, y in bars)
-        axis = Axis(low, high, log=True, text=time_text)
-        if i < len(servers) - 1:
-            axis.text = lambda us: ""
-        panel = chart.panel(12, 424, top + 28, top + row_height - 12, axis, Axis(0, most, at=[0]))
+        top = 40 + ROW * i
+        highest = max(y for _, y in columns(counts, low, high))
+        is_last = i == len(servers) - 1
+        panel = chart.panel(12, 424, top + 28, top + ROW - 12,
+                            Axis(low, high, True, time_text if is_last else lambda us: ""),
+                            Axis(0, highest, at=[0]))
         chart.lines += ["set border 1", "unset ytics"]
         color = COLORS[place_of(server)]
-        panel.area(color, [(x, 0, y) for x, y in bars])
-        panel.plot("lines linecolor rgb '%s' linewidth 1.5" % color, bars)
-        half, most_all = (percentile(counts, percent) / 1000 for percent in (50, 99))
-        for us, width in ((half, 3), (most_all, 1)):
-            x, _ = panel.place(us, 0)
-            chart.stroke(x, top + 22, x, top + row_height - 12, INK, width=width)
-        chart.text(12, top + 6, server, color, size=14)
-        chart.text(424, top + 6, "p50 %s, p99 %s, longest %s" % (
-            time_text(half), time_text(most_all), time_text(counts[-1][0] / 1000)), INK, "right")
+        said.append(latency_row(chart, panel, top, server, color, counts))
         panel.finish()
-        said.append("%s: half of the replies within %s, 99 %% within %s, the last after %s." % (
-            server, time_text(half), time_text(most_all), time_text(counts[-1][0] / 1000)))
     chart.lines += ["unset grid", "unset border", "unset tics"]
     chart.text(12, 14, "How many replies came after what time (p50 thick, p99 thin)")
     chart.text(218, chart.height - 10, "time from request to reply", align="center")
     chart.lines += ["unset logscale", "set xrange [0:1]", "set yrange [0:1]", "plot -1 linetype -2"]
-    chart.draw(name, "The latency of four servers, as distributions",
-               " ".join(said))
+    chart.draw(name, "The latency of four servers, as distributions", " ".join(said))
 
 
 # Title, what the numbers are, and how far below its point the name of 03 is, where no line is.
@@ -387,6 +401,8 @@ CHARTS.update({"bench-" + key: bench(key) for key in BENCH})
 
 
 def main():
+    if len(sys.argv) != 4 or sys.argv[1] not in CHARTS:
+        sys.exit("usage: charts.py %s DATA PICTURE" % "|".join(CHARTS))
     CHARTS[sys.argv[1]](read(sys.argv[2]), sys.argv[3])
 
 

@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -66,9 +67,9 @@ def memory(name):
     keep(name, [
         "Memory of a server for connections that have sent a line and are silent: 06-epoll/server,",
         "and tests/bench/peer_thread.c, with a thread for each and stacks of 64 KiB. resident: how",
-        "much its resident set has grown (Rss, proc_pid_smaps(5)). kernel_stacks: how much those of",
-        "all threads of the machine have grown (KernelStack, proc_meminfo(5)). The kernel's memory",
-        "for the sockets is the same for both, and not counted. make measure-memory",
+        "much its resident set has grown (Rss, proc_pid_smaps(5)). kernel_stacks: how much those",
+        "of all threads of the machine have grown (KernelStack, proc_meminfo(5)). The kernel's",
+        "memory for the sockets is the same for both, and not counted. make measure-memory",
     ], ["server", "connections", "resident", "kernel_stacks"], rows)
 
 
@@ -81,13 +82,19 @@ SMALL = 16 * 1024  # a buffer in the kernel
 
 
 def join(port, name, option=None):
+    """A member of the room. option: of which buffer in the kernel there is only a small one."""
     s = socket.socket()
+    s.settimeout(10)
     if option:
         s.setsockopt(socket.SOL_SOCKET, option, SMALL)  # before connect: tcp(7)
     s.connect(("127.0.0.1", port))
     s.sendall(name.encode() + b"\n")
-    while not s.recv(1000).startswith(b"+welcome"):
-        pass
+    heard = b""
+    while b"+welcome" not in heard:
+        new = s.recv(1000)
+        if not new:
+            raise Failed("%s may not join: %r" % (name, heard))
+        heard += new
     return s
 
 
@@ -120,10 +127,9 @@ def speak(s, end):
 
 
 def queue(name):
-    log = name + ".log"
-    with open(log, "w") as errors:
-        server = subprocess.Popen(["build/pictures/queue_probe", "-p", "0", "-r", "0"],
-                                  stdout=subprocess.PIPE, stderr=errors, text=True)
+    errors = tempfile.TemporaryFile("w+")
+    server = subprocess.Popen(["build/pictures/queue_probe", "-p", "0", "-r", "0"],
+                              stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         port = int(server.stdout.readline().rsplit(":", 1)[1])
         people = [join(port, "carol"), join(port, "bob", socket.SO_RCVBUF),
@@ -146,15 +152,14 @@ def queue(name):
         server.terminate()
         server.wait(10)
         server.stdout.close()
-    with open(log) as f:
-        rows = [line.split() for line in f]
-    os.remove(log)
+    errors.seek(0)
+    rows = [line.split() for line in errors]
     rows = [row for row in rows if len(row) == 4 and row[1] != "ann"]
     first = next(int(row[0]) for row in rows if int(row[3]) > 4096)
     keep(name, [
         "The queues of three members of 07-chat while a fourth sends lines of 90 bytes, as fast as",
-        "the server takes them (./server -r 0), for %g s. carol reads all that comes, bob %d kB a" % (
-            SPEAK_S, SLOW_RATE / 1000),
+        "the server takes them (./server -r 0), for %g s. carol reads all that comes, bob %d kB"
+        " a" % (SPEAK_S, SLOW_RATE / 1000),
         "second, and mute nothing. Buffers of bob, mute, ann: %d KiB. queue: what the waiting" % (
             SMALL / 1024),
         "messages cost (queue.h). kernel: bytes that the peer has not acknowledged (SIOCOUTQ,",
@@ -210,8 +215,8 @@ def latency(name):
                 counts[title][ns] = counts[title].get(ns, 0) + replies
     rows = [(title, ns, counts[title][ns]) for title, _ in SERVERS for ns in sorted(counts[title])]
     keep(name, [
-        "How many replies came after what time, in nanoseconds: %d connections that have one request" % (
-            CONNECTIONS),
+        "How many replies came after what time, in nanoseconds: %d connections that have one"
+        " request" % CONNECTIONS,
         "each on its way. Requests in a turn: %d; turns: %d. The ranges of time are those of" % (
             REQUESTS, TURNS),
         "06-epoll/histogram.h. The kernel places server and load generator as it likes.",

@@ -1,5 +1,5 @@
-# The pictures of the docs. Each is drawn from a file of text beside it: a table of states, or what a
-# run has measured. `make pictures` draws them anew, and `make measure-…` runs the programs again.
+# The pictures of the docs. Each is drawn from a file of text beside it: a table of states, or what
+# a run has measured. `make pictures` draws them anew, `make measure-…` runs the programs again.
 
 DRAW := python3 -B tests/pictures
 CHART = $(DRAW)/charts.py $(1) $< $@
@@ -9,7 +9,8 @@ CHART_PROGRAM := tests/pictures/charts.py tests/pictures/svg.py
 pictures: pictures-states pictures-stages pictures-charts pictures-terminal
 
 pictures-states: $(patsubst %,docs/pictures/%-states.svg,05 06 07 08)
-docs/pictures/%-states.svg: docs/pictures/%-states.txt tests/pictures/states.py tests/pictures/svg.py
+docs/pictures/%-states.svg: docs/pictures/%-states.txt tests/pictures/states.py \
+  tests/pictures/svg.py
 	$(DRAW)/states.py draw $< $@
 
 pictures-stages: docs/pictures/stages.svg
@@ -50,8 +51,8 @@ record-terminal: all
 	tests/pictures/terminal.sh 07-chat/server 07-chat/client >docs/pictures/07-terminal.txt
 
 # Each includes the program that it looks into, and is compiled with that program's parts.
-build/pictures/queue_probe: PARTS_OF = $(filter-out %/client.c %/display.c %/keys.c %/people.c %/server.c \
-  %/terminal.c,$(wildcard 07-chat/*.c))
+build/pictures/queue_probe: PARTS_OF = $(filter-out \
+  %/client.c %/display.c %/keys.c %/people.c %/server.c %/terminal.c,$(wildcard 07-chat/*.c))
 build/pictures/load_histogram: PARTS_OF = 06-epoll/loop.c 06-epoll/requests.c
 build/pictures/%: tests/pictures/%.c $(SOURCES) $(HEADERS) build/tool-flags
 	@mkdir -p $(@D)

@@ -163,7 +163,8 @@ def dot_of(table):
         if state == "*" and event not in always:
             always.append(event)
     return """digraph {
-graph [bgcolor=transparent nodesep=0.25 ranksep=0.4 pad=0.1 fontname="sans-serif" fontsize=13 label=%s]
+graph [bgcolor=transparent nodesep=0.25 ranksep=0.4 pad=0.1]
+graph [fontname="sans-serif" fontsize=13 label=%s]
 node [shape=box style=rounded fontname="sans-serif" fontsize=14 height=0.4 margin="0.14,0.05"]
 edge [fontname="sans-serif" fontsize=13 arrowsize=0.8]
 new [label="" shape=circle style=filled fillcolor="#000000" width=0.16 height=0.16 fixedsize=true]
@@ -188,6 +189,8 @@ def draw(table, name):
 
 
 def main():
+    if len(sys.argv) < 3 or sys.argv[1] not in ("check", "watched", "seen", "words", "draw"):
+        sys.exit(__doc__.partition("\n\n")[2].rstrip())
     command, table, files = sys.argv[1], Table(sys.argv[2]), sys.argv[3:]
     if command == "draw":
         return draw(table, files[0])

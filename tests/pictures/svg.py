@@ -67,12 +67,13 @@ viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="title description
 
 
 def hexadecimal(match):
+    """"rgb(0, 128, 255)" as "#0080ff"."""
     return '"#%02x%02x%02x"' % tuple(int(part) for part in match.groups())
 
 
 def adopt(drawn, title, description):
     """Makes a picture of what dot or gnuplot has drawn: with our head, and our way of colors."""
-    scale = 96 / 72 if re.search(r'<svg width="[\d.]+pt"', drawn) else 1
+    by_dot = re.search(r'<svg width="[\d.]+pt"', drawn)
     left, top, width, height = map(float, re.search(r'viewBox="([^"]+)"', drawn).group(1).split())
     body = drawn[drawn.index(">", drawn.index("<svg")) + 1:drawn.rindex("</svg>")]
     body = re.sub(r"(?s)<!--.*?-->|<title>.*?</title>|<desc>.*?</desc>", "", body)
@@ -82,7 +83,8 @@ def adopt(drawn, title, description):
     body = re.sub(r' (font-family|id)="(?!gp)[^"]*"', "", body)
     for word, value in (("black", "#000000"), ("white", "#ffffff"), ("transparent", "none")):
         body = body.replace('"%s"' % word, '"%s"' % value)
-    body = re.sub(r"<text(?![^>]*fill=)", '<text fill="#000000"', body) if scale != 1 else body
+    if by_dot:  # its text is black without saying so
+        body = re.sub(r"<text(?![^>]*fill=)", '<text fill="#000000"', body)
     body = re.sub(r"[ \t]+\n|\n\s*\n", "\n", body)
     body = re.sub(r"\n\s+", "\n", body)
     body = '<g transform="translate(%g,%g)">\n%s\n</g>' % (-left, -top, body.strip())

@@ -1,4 +1,4 @@
-"""terminal.py SCREENS PICTURE: draws the screens that terminal.sh has captured, one below the other.
+"""terminal.py SCREENS PICTURE: draws the screens of terminal.sh, one below the other.
 
 Each character is put where the terminal has it: one column wide, or two (Unicode's East Asian Width
 W and F). So the columns are right whatever fonts the reader has.
@@ -7,6 +7,7 @@ import re
 import sys
 import unicodedata
 from html import escape
+from itertools import groupby
 
 from svg import INK, MUTED, picture
 
@@ -23,7 +24,7 @@ def columns_of(character):
 
 
 def runs(line):
-    """Yields (column, text, color, bold): text of one look, either all wide or all narrow."""
+    """Yields (column, text, color, bold): text of one look, and either wide or not."""
     color, bold, column = INK, False, 0
     for part in re.split(r"(\x1b\[[\d;]*m)", line):
         if part.startswith("\x1b"):
@@ -32,7 +33,8 @@ def runs(line):
                 color = INK if code == 0 else COLORS.get(code, color)
                 bold = code == 1 or (bold and code not in (0, 22))
             continue
-        for text in re.findall(r"[^\u1100-\uffff]+|[\u1100-\uffff]+", part):
+        for _, group in groupby(part, lambda character: columns_of(character) == 2):
+            text = "".join(group)
             yield column, text, color, bold
             column += sum(map(columns_of, text))
 
@@ -43,8 +45,8 @@ def draw_run(top, column, text, color, bold):
         color, SIZE, ' font-weight="bold"' if bold else "")
     widths = list(map(columns_of, text))
     if set(widths) == {1}:
-        return '<text %s x="%g" y="%g" textLength="%g" lengthAdjust="spacingAndGlyphs">%s</text>' % (
-            look, x, top, COLUMN * len(text), escape(text))
+        look += ' x="%g" y="%g" textLength="%g"' % (x, top, COLUMN * len(text))
+        return '<text %s lengthAdjust="spacingAndGlyphs">%s</text>' % (look, escape(text))
     places = [x + COLUMN * sum(widths[:i]) for i in range(len(text))]
     return '<text %s x="%s" y="%g">%s</text>' % (
         look, " ".join("%g" % place for place in places), top, escape(text))
@@ -60,11 +62,14 @@ def draw_screen(top, name, cursor, lines, columns):
         for run in runs(line):
             yield draw_run(top + TITLE + ROW * (i + 1) - 2, *run)
     x, y = cursor
-    yield '<rect x="%g" y="%g" width="%g" height="%d" fill="none" stroke="%s" stroke-width="1.5"/>' % (
-        LEFT + COLUMN * x, top + TITLE + ROW * y + 3, COLUMN, ROW - 2, INK)
+    place = (LEFT + COLUMN * x, top + TITLE + ROW * y + 3, COLUMN, ROW - 2)
+    yield '<rect x="%g" y="%g" width="%g" height="%d" fill="none"' % place + (
+        ' stroke="%s" stroke-width="1.5"/>' % INK)
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: terminal.py SCREENS PICTURE")
     with open(sys.argv[1], encoding="utf-8") as f:
         parts = re.split(r"(?m)^== (\S+) (\d+) (\d+)\n", f.read())[1:]
     screens = [(parts[i], (int(parts[i + 1]), int(parts[i + 2])), parts[i + 3].split("\n")[:-1])
