@@ -347,6 +347,7 @@
       }
     });
     if (window.parent !== window) {
+      html.classList.add("framed");
       window.parent.postMessage({ ready: true }, "*");
     }
     markLines();
