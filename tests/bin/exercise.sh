@@ -418,11 +418,19 @@ adopt() {
 # variant ALT TREE: builds what is odd but correct; sets `variant`, the variables for run_bats.
 # A patch goes on top of the solution (of a build) or of the chapter; anything else is a program.
 variant() {
+    build_variant "$@" && set_variant "$@"
+}
+
+build_variant() {
+    [[ $1 == *.patch ]] || return 0
+    plant "$2"
+    [[ $kind != build ]] || apply "$dir/solution.patch" "$2/$chapter" || return
+    apply "$1" "$2/$chapter" && build "$2" "$SANITIZERS"
+}
+
+set_variant() {
     case ${1##*/} in
     *.patch)
-        plant "$2"
-        [[ $kind != build ]] || apply "$dir/solution.patch" "$2/$chapter" || return
-        apply "$1" "$2/$chapter" && build "$2" "$SANITIZERS" || return
         variant=("PROGRAMS=$(programs "$2" "$SANITIZERS")" "SOURCES=$2/$chapter"
             "SAN=$SANITIZERS")
         ;;
@@ -442,19 +450,28 @@ under() (
 )
 
 # catch_verdict TESTS TREE: a line for each program that the tests have to tell apart, indented; a
-# wrong one begins with "!". Returns 1 if there is one.
+# wrong one begins with "!". Returns 1 if there is one. While the chapter is tested, the others are
+# built, each in a tree of its own.
 catch_verdict() {
-    local tests=$1 tree=$2 tap=$2.tap alt bad=0
+    local tests=$1 tree=$2 tap=$2.tap alts alt i bad=0 builders=()
     mkdir -p "$tree"
+    shopt -s nullglob
+    alts=("$dir"/alt/*)
+    shopt -u nullglob
+    for i in "${!alts[@]}"; do
+        beside "$tree.$i" build_variant "${alts[i]}" "$tree.$i"
+    done
+    beside "$tree" make_mutant "$tree" "$(san_of)"
     if ! under SAN="$SANITIZERS" -- run_bats 1 '' "$tests" >"$tap" ||
         [[ ! $(names ok "$tap") ]]; then
         say_failed 'the chapter itself has to pass' "$tap"
+        wait "${builders[@]}" || true
         return 1
     fi
     echo '  the chapter passes'
-    shopt -s nullglob
-    for alt in "$dir"/alt/*; do
-        if ! variant "$alt" "$tree" ||
+    for i in "${!alts[@]}"; do
+        alt=${alts[i]}
+        if ! built "$i" "$tree.$i" || ! set_variant "$alt" "$tree.$i" ||
             ! under "${variant[@]}" -- run_bats 1 '' "$tests" >"$tap"; then
             say_failed "alt/${alt##*/} has to pass: it is odd, but correct" "$tap"
             bad=1
@@ -462,8 +479,8 @@ catch_verdict() {
             echo "  alt/${alt##*/} passes"
         fi
     done
-    shopt -u nullglob
-    make_mutant "$tree" "$(san_of)" || return
+    built "${#alts[@]}" "$tree" || return
+    set_mutant "$tree" "$(san_of)"
     under "${variant[@]}" -- run_bats 1 '' "$tests" >"$tap" || true
     if [[ $(names not "$tap") ]]; then
         echo '  the mutant is caught'
@@ -472,6 +489,21 @@ catch_verdict() {
         bad=1
     fi
     return "$bad"
+}
+
+# beside TREE COMMAND…: builds in the background, with objects of its own if there are any; `built`
+# says what came of it.
+beside() {
+    (
+        objects=${objects:+$1.objects}
+        "${@:2}"
+    ) >"$1.built" 2>&1 &
+    builders+=($!)
+}
+
+# built N TREE: waits for that builder. Returns 1 if it failed, and says why.
+built() {
+    wait "${builders[$1]}" || { cat "$2.built" && return 1; }
 }
 
 say_failed() {
@@ -484,9 +516,12 @@ say_failed() {
     [[ $(results "$2") ]] || sed 's/^/      /' "$2"
 }
 
-# make_mutant TREE SANITIZERS: the chapter with the bug; sets variant.
+# make_mutant TREE SANITIZERS: builds the chapter with the bug; sets variant.
 make_mutant() {
     plant "$1"
-    put_bug "$1/$chapter" && build "$1" "$2" || return
+    put_bug "$1/$chapter" && build "$1" "$2" && set_mutant "$@"
+}
+
+set_mutant() {
     variant=("PROGRAMS=$(programs "$1" "$2")" "SOURCES=$1/$chapter" "SAN=$2")
 }

@@ -8,15 +8,15 @@
 # work, so there are more units at a time than processors. Nothing here depends on how long a test
 # took: which tests are chosen, and which unit a test is in, follows from the files.
 
-# Of each test: its file, its name, whether it is slow (it waits long, so it begins early, in a unit
-# of its own), and the result: ok, skip or not. The first own_total tests are the exercise's.
+# Of each test: its file, its name, whether it is slow (it waits long, so it has a unit of its own,
+# which begins early), and its result: ok, skip or not. The first own_total are the exercise's.
 test_file=() test_name=() test_slow=() result=() own_total=0
 # Of each unit: its tests (numbers), its process (none after its end), the descriptor from which its
 # output is read, what was read, and the beginning of a line.
 unit_tests=() unit_pid=() unit_log=() unit_tap=() unit_part=()
 # Units of which no more results are wanted.
 unit_stopped=()
-next_unit=0 active=0
+next_unit=0 active=0 first_units=0
 # The first test that failed, the name under which its unit reports it, and the unit. Once `told` is
 # set, it has said why.
 failed='' failed_name='' failed_unit='' told=''
@@ -117,16 +117,12 @@ with_own_util() {
 # ---- units ----
 
 # deal FROM TO SIZE: the tests from that number on, up to the other, each file's in turn to units of
-# so many tests at most; those that are slow begin, each alone.
+# so many tests at most; but not the slow ones.
 deal() {
     local i n=0 first=0 units=0 file=
     local -A count=()
     for ((i = $1; i < $2; i++)); do
-        if [[ ${test_slow[i]} ]]; then
-            unit_tests+=("$i")
-        else
-            count[${test_file[i]}]=$((${count[${test_file[i]}]-0} + 1))
-        fi
+        [[ ${test_slow[i]} ]] || count[${test_file[i]}]=$((${count[${test_file[i]}]-0} + 1))
     done
     for ((i = $1; i < $2; i++)); do
         [[ ! ${test_slow[i]} ]] || continue
@@ -177,6 +173,19 @@ whole_files() {
             }
             print
         }'
+}
+
+# deal_all: the exercise's own tests are dealt first, to as many units as may begin at once. The
+# very first test is never slow: most failures are its.
+deal_all() {
+    local i
+    test_slow[0]=
+    deal 0 "$own_total" $(((own_total + jobs - 1) / jobs))
+    first_units=${#unit_tests[@]}
+    for i in "${!test_slow[@]}"; do
+        [[ ! ${test_slow[i]} ]] || unit_tests+=("$i")
+    done
+    deal "$own_total" "${#test_name[@]}" 8
 }
 
 # start_unit U
@@ -303,22 +312,27 @@ may_start() {
     local first places=$jobs
     ((next_unit < ${#unit_tests[@]})) || return
     read -r first _ <<<"${unit_tests[next_unit]}"
-    if ((first >= own_total)); then
-        own_begin_well || return
+    if ((next_unit >= first_units)); then
+        all_begin_well || return
         [[ ! ${brief-} ]] || places=$((jobs * 3 / 2))
+        [[ ! ${test_slow[first]} ]] || places=$((jobs * 2))
     fi
     ((active < places)) || return
     [[ ! $failed ]] || ((first < failed && first < own_total))
 }
 
-# own_begin_well: each unit of own tests has a result. Until then, they have the processors alone,
-# as the first failure is wanted soon.
-own_begin_well() {
+# all_begin_well: each of the first units has a result, or has ended without one. Until then, they
+# have the processors alone, as the first failure is wanted soon.
+all_begin_well() {
     local u i
-    for u in "${!unit_tests[@]}"; do
+    for ((u = 0; u < first_units; u++)); do
         read -r i _ <<<"${unit_tests[u]}"
-        ((i >= own_total)) || [[ ${result[i]} ]] || return
+        [[ ${result[i]} ]] || is_over "$u" || return
     done
+}
+
+is_over() {
+    (($1 < next_unit)) && [[ ! ${unit_pid[$1]-} ]]
 }
 
 # is_decided: an own test has failed, and all that come before it have ended; or all own tests have
@@ -436,8 +450,7 @@ side_by_side() (
     exec {pause}<>"$units_tmp/pause"
     choose_wrapper
     choose_tests
-    deal 0 "$own_total" $(((own_total + jobs - 1) / jobs))
-    deal "$own_total" "${#test_name[@]}" 8
+    deal_all
     while :; do
         while may_start; do
             start_unit "$next_unit"

@@ -38,6 +38,7 @@ has_children() {
 }
 
 # fork(2): the parent's copy of the descriptor is one more, and the connection ends with the last.
+# bats test_tags=slow
 @test "a connection ends when its process closes it: the parent keeps no descriptor of it" {
   local before
   start_server
@@ -56,6 +57,7 @@ has_children() {
   ((status == 0)) || complain "$output"
 }
 
+# bats test_tags=slow
 @test "when a child process is killed, its own client is disconnected and no other" {
   need pgrep
   local victim
@@ -82,6 +84,7 @@ has_children() {
   wait_for 3 has_children 0 || complain "left: $(ps -o pid,stat,args --ppid "$SERVER_PID")"
 }
 
+# bats test_tags=slow
 @test "-c 2: a third client waits, at no cost, and is served when one of the two has gone" {
   need pgrep
   local ticks
@@ -142,7 +145,7 @@ has_children() {
 }
 
 # prctl(2), PR_SET_PDEATHSIG. A process that stays would go on serving with the old program.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "kill -9 of the parent ends all processes and frees the port" {
   start_server
   hold first closed:2000

@@ -137,7 +137,7 @@ told() {
 }
 
 # socket(7), SO_RCVTIMEO: it begins anew with every byte.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "-i 1: an idle client is told so, and so is one whose frame is not complete in time" {
   start_server -i 1
   refuses send:'\x00\x00'

@@ -118,6 +118,7 @@ has_fds() {
   assert_equal "$(<"$T/late.out")" '-too late'
 }
 
+# bats test_tags=slow
 @test "-d: a client whose line is not complete in time is told so, even if bytes keep coming" {
   start_server -d 700
   receives '-too late\n' within:5000:eof
@@ -126,6 +127,7 @@ has_fds() {
   receives '+one\n-too late\n' send:'one\n' line sleep:100 send:tw within:5000:eof
 }
 
+# bats test_tags=slow
 @test "-d: each line has its own deadline, and none runs between two lines" {
   start_server -d 1000
   receives '+one\n+two\n+three\n' send:'one\ntw' sleep:700 send:'o\nthr' line line sleep:700 \

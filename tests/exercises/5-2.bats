@@ -37,6 +37,7 @@ has_more_threads() {
 }
 
 # accept(2) is the selecting thread's, which never waits for a handler.
+# bats test_tags=slow
 @test "while all workers are busy, clients are still accepted" {
   local before
   FAULT_ENV='FAULT_DELAY=recv:1900000' start_server -w 2

@@ -66,6 +66,7 @@ busy() {
 
 # law 6 of docs/design.md; write(2), EINTR. Root may open every terminal, unless it gives up that
 # right.
+# bats test_tags=slow
 @test "the log is a terminal that nobody reads and that cannot be opened anew: it obeys SIGTERM" {
   local command server=$SERVER
   need python3

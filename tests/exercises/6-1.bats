@@ -101,7 +101,7 @@ has_fds() {
   stop_server
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a client that waits for its job is not idle; one that is idle after it is told so" {
   start_server -i 1 -w 1
   workers five 400 5
@@ -117,7 +117,7 @@ has_fds() {
   assert_equal "$(sort "$T/received" | uniq -c | xargs)" '2000 +hello 2000 +work 0'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "SIGTERM: running jobs are answered; 100 waiting jobs delay the exit by 2 s at most" {
   start_server -w 2
   start_peer -n 2 "$PORT" send:'one\nwork 400\n' line ready:"$T/here" line eof

@@ -24,6 +24,7 @@ has_fds() {
   ((start >= 300)) || complain "all of it came within $start ms"
 }
 
+# bats test_tags=slow
 @test "replies keep the order of the lines: those before a count do not wait, those after it do" {
   start_server
   receives "+one\n$NINE+two\n$NINE+1\n+three\n" \
@@ -84,7 +85,7 @@ send:EAGAIN:2,send:EINTR:3" start_server
   wait_for 5 has_fds "$before" || complain "$before descriptors before, now $(fds "$SERVER_PID")"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a client in the middle of a count is not idle; one that is idle after it is told so" {
   start_server -i 1
   receives "$NINE$NINE-idle for too long\n" send:'count 9\ncount 9\n' eof

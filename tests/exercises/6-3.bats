@@ -61,7 +61,7 @@ need_http() {
 }
 
 # RFC 9110, 9.3.2: "the server MUST NOT send content in the response".
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "HEAD: a refusal, 408 included, has no body either" {
   local head long
   printf -v long '%09000d' 0
@@ -126,6 +126,7 @@ need_http() {
 }
 
 # RFC 9110, 4.2.1, 4.2.4 and 7.2; RFC 9112, 3.2 and 3.2.2; RFC 3986, 3.2.2 and 3.2.3
+# bats test_tags=slow
 @test "an invalid host, in Host or in the target: 400; a valid one is answered" {
   local host
   need_http
@@ -161,6 +162,7 @@ need_http() {
 
 # RFC 9110, 5.1, 5.5 and 5.6.2: some programs cut what is not a token, such as
 # "Transfer-Encoding\x0b", to the name that it resembles; others do not.
+# bats test_tags=slow
 @test "a field name that is not a token, or a control character in a value: 400" {
   local byte
   need_http
@@ -205,7 +207,7 @@ need_http() {
 }
 
 # RFC 9110, 15.5.9; slow requests are an attack: Slowloris.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "-i 1: a silent client is closed; in the middle of a request it gets 408 first" {
   start_server -i 1
   says 408 send:'GET / HTTP/1.1\r\nHo' within:3000:line eof
@@ -215,7 +217,7 @@ need_http() {
 }
 
 # Such an attack sends a byte now and then. A client that sends a request now and then is welcome.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a request not complete after -i seconds gets 408; a pause between requests does not" {
   start_server -i 2
   says 408 send:'GET / HTTP/1.1\r\n' sleep:1500 send:Host within:1500:eof
@@ -224,7 +226,7 @@ need_http() {
 }
 
 # RFC 9112, 2.2: an empty line before a request is ignored, and begins nothing.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "empty lines between requests neither shorten nor extend the time of the next request" {
   start_server -i 2
   says '200 /a 200 /b' send:"GET /a HTTP/1.1\r\n$H\r\n\r\n" sleep:1500 send:"GET /b" sleep:1000 \

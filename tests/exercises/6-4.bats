@@ -72,7 +72,7 @@ server: bind 127.0.0.1:PORT: … (EADDRINUSE)'
 }
 
 # A port that was free a moment ago need not be free now.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "two servers start on one port at the same time: one serves, the other is refused" {
   start_server
   stop_server

@@ -58,6 +58,7 @@ refused() {
 }
 
 # open(2): the mode of a new file is made smaller by the umask. Cleaning makes a text longer.
+# bats test_tags=slow
 @test "the file has one line for each message, as members heard it, and mode 0600" {
   local long
   umask 0
@@ -267,6 +268,7 @@ loses_nothing() {
 }
 
 # flock(2): a lock is on a file, not on a name. Which file has the name after a while?
+# bats test_tags=slow
 @test "after messages of 1.4 MB the file is below 1 MiB, and no other server can use it" {
   local before
   start_server -r 0 -f "$T/history"

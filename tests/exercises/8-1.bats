@@ -96,6 +96,7 @@ join() {
 }
 
 # RFC 8446, 6.1: an end without close_notify may be an attacker's.
+# bats test_tags=slow
 @test "close_notify and /quit count as leaving; an end without them is a lost connection" {
   local bob='+welcome bob, here: ann, bob\n'
   start_server
@@ -111,6 +112,7 @@ join() {
 }
 
 # SSL_pending(3): of what OpenSSL has read already, epoll_wait knows nothing.
+# bats test_tags=slow
 @test "lines in records of 1 byte, and ten lines in a record of 16,380 bytes: all are heard" {
   local long
   printf -v long '%01637d' 0
@@ -296,7 +298,7 @@ while time.monotonic() < end:
 END
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "-C: a member that reconnects again and again is still held to the pace of the room" {
   need python3
   local heard=0

@@ -134,7 +134,7 @@ serial() {
   done
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "our client, gnutls-cli and Python's ssl verify the name they ask for, and no other" {
   start_names
   run -0 client -C "$CERTS/ca.pem" -n two.example hello
@@ -235,6 +235,7 @@ PY
 # RFC 6066, 3: "MUST NOT accept the request to resume the session if the server_name extension
 # contains a different name", also one that the same certificate has. (For 1.3, RFC 8446, 4.2.11
 # leaves it to the server.) Without tickets none is resumed, which is right too.
+# bats test_tags=slow
 @test "a session that began with one name is not resumed with another name" {
   need python3
   start_names
@@ -322,7 +323,7 @@ PY
   assert_output $'TLSv1_2 refused\nTLSv1_3 refused'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "SIGHUP renews all certificates or none, and an existing connection goes on" {
   local first second
   cp "$CERTS"/{one,two,three}.{pem,key} "$T"

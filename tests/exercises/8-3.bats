@@ -78,6 +78,7 @@ PY
 }
 
 # RFC 8446, 4.6.1 and C.4: a client should use a ticket once, so each visit has to bring the next.
+# bats test_tags=slow
 @test "a session is resumed; in TLS 1.3 each resumption brings a new ticket" {
   local version
   start_server
@@ -112,7 +113,7 @@ PY
 }
 
 # With Python, which always has the newest session; with 1.2, s_client writes only the first.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a ticket of the previous key is accepted and renewed; an older one: a full handshake" {
   need python3
   start_server -v -R 3
@@ -164,6 +165,7 @@ PY
 
 # A byte of its key's name, of the initialization vector, of the encrypted part, and of the
 # authentication code (RFC 5077, 4).
+# bats test_tags=slow
 @test "a ticket that was tampered with costs a full handshake, and nothing else" {
   need python3
   local at version
@@ -203,7 +205,7 @@ open(sys.argv[1], "wb").write(session.replace(ticket, changed))' "$T/der" \
 
 # A client that comes back all the time, with the newest ticket. Whatever clock the server has, this
 # ends after 4 s, and one more.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "however often it is resumed, a session ends 4 keys after its full handshake" {
   need python3
   start_server -R 1
@@ -234,7 +236,7 @@ PY
 # Every 32 bytes in memory could be the key that signs tickets: with the right one a ticket's last
 # 32 bytes come out (RFC 5077, 4). While the key is valid, the test must find it, or it proves
 # nothing.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "a key that is no longer valid is nowhere in the server's memory" {
   need python3
   local n
@@ -371,6 +373,7 @@ PY
 }
 
 # RFC 8446, 4.6.1: the ticket comes after the handshake; with 1.2 (RFC 5077, 3.1) within it.
+# bats test_tags=slow
 @test "client: -r 2 reconnects twice, resumes its session, and sends the same messages" {
   start_server
   run -0 --separate-stderr client -C "$CERTS/ca.pem" -i -r 2 hello world
