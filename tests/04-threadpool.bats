@@ -342,7 +342,7 @@ gives_up() {
   assert_equal "$stderr" '2 connections, 6 replies, 0 failures'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: a reply that does not match its line, or one reply too many: exit 1" {
   local reply
   for reply in '+other\n' '+hell\n' '+hello more\n' 'hello\n' '\n' '+\n'; do
@@ -377,7 +377,7 @@ says_that_it_was_idle() {
   seen says_why_it_is_refused
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: closed for being idle: it shows the server's message and exits 1" {
   seen says_that_it_was_idle
 }

@@ -372,7 +372,7 @@ wrong_replies_are_found() {
   done
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "load: finds one wrong, doubled, old or truncated reply in a thousand, and exits 1" {
   seen wrong_replies_are_found
 }
@@ -387,7 +387,7 @@ wrong_replies_are_found() {
   assert_equal "$stderr" 'load: the server refuses: no more today'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "load: a connection closed by the server is counted, the others go on, and it exits 1" {
   fake_service close
   run -1 --separate-stderr generate_load -c 4 -n 1000
@@ -397,7 +397,7 @@ wrong_replies_are_found() {
   assert_equal "$stderr" 'load: the server closed the connection'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "load: when the server is killed, every connection is counted as lost, and it exits 1" {
   start_server
   start_tool load timeout 20 bash -c "exec $LOAD -p $PORT -c 10 -d 15"
@@ -437,7 +437,7 @@ interrupt_load() {
 }
 
 # signal(7): what is asked is waited for, nothing more is asked, and the report comes.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "load: Ctrl-C ends the run, and the report is printed" {
   start_server
   start_tool load timeout 20 bash -c "exec $LOAD -p $PORT -c 10 -d 15"
@@ -480,6 +480,7 @@ shows_progress() {
   seen shows_progress
 }
 
+# bats test_tags=slow
 @test "load: short writes, EINTR and EAGAIN at every call: all replies are right" {
   local call
   start_server
@@ -512,7 +513,7 @@ client_says_what_went_wrong() {
     sleep:$((300 * PATIENCE)) half-close sleep:50 reset
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: a refusal, a close, a reset or a wrong reply: it says so and exits 1" {
   seen client_says_what_went_wrong
 }
@@ -542,7 +543,7 @@ says_that_it_was_idle() {
   [[ ! -s $T/client.out ]]
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: closed for being idle: it shows the server's message and exits 1" {
   seen says_that_it_was_idle
 }

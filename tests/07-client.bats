@@ -66,6 +66,7 @@ gives_up() {
   [[ $stderr =~ ^client:\ $why$ ]] || complain "not '$why': $stderr"
 }
 
+# bats test_tags=slow
 @test "-h prints the usage on stdout; a bad option, port or name: one line and the usage, exit 2" {
   local bad PORT=9
   run -0 --separate-stderr client -h
@@ -181,6 +182,7 @@ gives_up_waiting_for_goodbye() {
   grep -qx 'client: stopped before the server had answered /quit' "$T/client.err"
 }
 
+# bats test_tags=slow
 @test "SIGTERM while the server does not answer: it ends all the same, and exits 1" {
   seen gives_up_waiting_for_goodbye
 }
@@ -288,6 +290,7 @@ eve: the last one
 +bye"
 }
 
+# bats test_tags=slow
 @test "two of our clients, nc and a Python client talk in one room" {
   seen four_clients_talk
 }
@@ -312,6 +315,7 @@ lines_beyond_the_burst_arrive() {
   assert_output "$(seq 1500 | sed 's/^/bob: /')"
 }
 
+# bats test_tags=slow
 @test "1,500 lines at once, more than -r 500 accepts at once: none is lost" {
   seen lines_beyond_the_burst_arrive
 }
@@ -410,6 +414,7 @@ cursor_is() {
 }
 
 # A character that is two columns wide is never cut at the end of a row, which stays one short.
+# bats test_tags=slow
 @test "terminal: a line of several rows with the cursor inside stays, as does one of a full row" {
   start_fake -- line send:"$WELCOME" until:"$T/1" send:'bob: one\n' until:"$T/2" \
     send:'bob: two\n' line line until:"$T/3" send:'bob: three\n' silent
@@ -471,6 +476,7 @@ lines_are_edited() {
   comes_and_hears $'(earlier) ann: a中X字z\n(earlier) ann: second\n(earlier) ann: /help'
 }
 
+# bats test_tags=slow
 @test "terminal: cursor keys, backspace over a wide character, delete and history work" {
   seen lines_are_edited
 }
@@ -604,6 +610,7 @@ heard_after_two_lines() {
 }
 
 # The end of a paste may be lost, on a line that breaks, or come late.
+# bats test_tags=slow
 @test "terminal: a paste whose end is lost is over after a pause" {
   start_fake -- line send:"$WELCOME" line line send:"$BYE" close
   in_pty '
@@ -728,6 +735,7 @@ ended() {
   same_bytes "$T/before" "$T/after"
 }
 
+# bats test_tags=slow
 @test "terminal: its settings are restored however the client ends" {
   local welcome='12:34 +welcome ann, here: ann, bob'
   start_fake -r 9 -- line send:"$WELCOME" line send:"$BYE" close
@@ -818,6 +826,7 @@ ended() {
 }
 
 # The client waits in write(2) then, which SIGWINCH must not end: signal(7).
+# bats test_tags=slow
 @test "terminal: Ctrl-S stops the screen and Ctrl-Q continues it, even if the window is resized" {
   start_fake -- line send:"$WELCOME" until:"$T/1" lines:200:100 until:"$T/2" line send:"$BYE" close
   T=$T in_pty '

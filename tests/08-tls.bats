@@ -351,6 +351,7 @@ certs_of_tomorrow_are_made() {
 }
 
 # RFC 8446, 2.2: a session that is resumed needs no certificate.
+# bats test_tags=slow
 @test "a client can resume its session, with TLS 1.2 and 1.3, even if it has a certificate" {
   local version TALK=('hello\n' '^\+hello')
   start_ours -C "$WRONG/ca.pem"
@@ -396,14 +397,14 @@ accepts() {
 }
 
 # Numbers: openssl-verification-options(1), and openssl/x509_vfy.h.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: refuses a certificate for another name or address, or with the name in the CN only" {
   refuses other-name localhost 'CN=other.example: .*ostname mismatch'
   refuses cn-only localhost 'CN=localhost: .*ostname mismatch'
   refuses no-ip 127.0.0.1 'CN=localhost: .*IP address mismatch'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: refuses a certificate: expired, not yet valid, self-signed, or of an unknown CA" {
   refuses expired localhost 'CN=localhost: .*has expired'
   refuses not-yet localhost 'CN=localhost: .*not yet valid'
@@ -411,7 +412,7 @@ accepts() {
   refuses other-ca localhost 'CN=localhost: .*unable to get local issuer'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: refuses a client's certificate, weak keys, weak signatures and broken chains" {
   local weak=(-cipher 'DEFAULT:@SECLEVEL=0')
   refuses client-only localhost 'CN=localhost: .*purpose'
@@ -421,7 +422,7 @@ accepts() {
   refuses leaf-as-ca localhost 'CN=localhost: .*invalid CA'
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: refuses TLS 1.1, ciphers without a certificate, and a server without TLS" {
   refuses server localhost '(protocol version|unsupported protocol)' -tls1_1 \
     -cipher 'DEFAULT:@SECLEVEL=0'
@@ -457,7 +458,7 @@ is_a_client_hello() {
   ((${#bytes[@]} == end || ${#bytes[@]} == end + 7)) || complain "${#bytes[@]} bytes, hello: $end"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: accepts a good chain, with an intermediate certificate or with an address too" {
   local name
   for name in server:localhost server:127.0.0.1 intermediate:localhost only-ip:127.0.0.1 \
@@ -468,7 +469,7 @@ is_a_client_hello() {
 
 # RFC 9525, 6.3: a wildcard is one whole label, the leftmost. RFC 5280, 4.2.1.12: without the
 # extension a certificate may be for anything.
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: accepts a wildcard for one label, and a certificate without an extended key usage" {
   local name
   accepts_our_server no-usage localhost
@@ -498,7 +499,7 @@ accepts_our_server() {
   accepts intermediate localhost
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: -n NAME sets the name that it looks for in the certificate and sends as SNI" {
   identity other-name
   start_server "${IDENTITY[@]}"
@@ -545,7 +546,7 @@ silent_server_is_given_up() {
   [[ $stderr =~ ^client:\ .*too\ long ]] || complain "$stderr"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: gives up a server that accepts and then says nothing, after 5 s" {
   seen silent_server_is_given_up
 }
@@ -745,7 +746,7 @@ tickets_expire_too() {
   [[ $stderr != *$'\e'* && ${#stderr_lines[@]} == 1 ]]
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: -c and -k show a certificate; if it is refused, the client says why, exit 1" {
   local name
   start_ours -C "$WRONG/ca.pem"
@@ -833,6 +834,7 @@ waiting_handshake_does_not_spin() {
 }
 
 # RFC 8446, 6: a fatal alert, then the end.
+# bats test_tags=slow
 @test "plain text and invalid records get an alert or an end, and one line in the log each" {
   start_ours -v
   hostile junk
@@ -1032,7 +1034,7 @@ end_after_all_replies() {
   assert_equal "$stderr" ''
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: a bad end after the last reply is only mentioned on stderr: exit 0" {
   seen end_after_all_replies
 }
@@ -1195,7 +1197,7 @@ copy_identity() {
   install -m 644 "$WRONG/$1.pem" "$T/now.pem"
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "SIGHUP: new connections get the renewed certificate, and open ones go on undisturbed" {
   local old new i
   copy_identity server

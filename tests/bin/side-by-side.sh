@@ -20,9 +20,11 @@ next_unit=0 active=0 first_units=0
 # The first test that failed, the name under which its unit reports it, and the unit. Once `told` is
 # set, it has said why.
 failed='' failed_name='' failed_unit='' told=''
-# How many of the chapter's tests are left out: those that take long, and those of a client whose
+# How many of the chapter's tests are left out: those that take long, and those of a program whose
 # text is the chapter's.
-left_long=0 left_client=0
+left_long=0 left_same=0
+# That program: client or server.
+same=''
 
 # ---- which tests ----
 
@@ -67,7 +69,7 @@ is_one_of() {
 
 # choose_tests: all that follow are about these.
 choose_tests() {
-    local files=() own_names kept line same_client='' file tags name
+    local files=() own_names kept line file tags name
     own_names=$(about tests)
     [[ $kind == first ]] || mapfile -t files < <(chapter_tests)
     line=$(tests_of ${own_tests:+"$own_tests"} "${files[@]}")
@@ -77,13 +79,13 @@ choose_tests() {
     own_total=${#test_name[@]}
     [[ $kind != first && ! ${SERVER-}${CLIENT-} ]] || return 0
     kept=$(kept_tests "${files[@]}")
-    client_differs || same_client=yes
+    choose_same
     while IFS=$'\t' read -r file tags name; do
         if [[ $file == "$own_tests" ]] || is_own "$file" "$name" ||
             ! is_one_of "$name" "$kept"; then
             continue
-        elif [[ ${brief-} && $same_client ]] && is_of_client "$file" "$name"; then
-            left_client=$((left_client + 1))
+        elif [[ ${brief-} && $same == $(program_of "$file" "$name") ]]; then
+            left_same=$((left_same + 1))
         elif [[ ${brief-} && $tags =~ ,(heavy|slow), ]]; then
             left_long=$((left_long + 1))
         else
@@ -92,17 +94,33 @@ choose_tests() {
     done <<<"$line"
 }
 
-# is_of_client FILE NAME
-is_of_client() {
-    [[ $1 == *-client.bats || $2 =~ ^(client|load):\  ]]
+# program_of FILE NAME: which one this is a test of.
+program_of() {
+    if [[ $1 == *-client.bats || $2 =~ ^(client|load):\  ]]; then
+        echo client
+    else
+        echo server
+    fi
 }
 
-# client_differs: the copy's client is not the chapter's. (07's has files that its Makefile names.)
-client_differs() {
-    local file files
-    # shellcheck disable=SC2016 # make's
+# choose_same: the program that the reader has left as it was, if there is one. If only parts have
+# changed that both may have, the tests are those of the server.
+choose_same() {
+    local files
+    # shellcheck disable=SC2016 # make's: 07 has parts that only its client has
     files=$(sed -n 's/^CLIENT *= *\$(wildcard \(.*\))$/\1/p' "$root/$chapter/Makefile")
-    for file in client.c load.c $files; do
+    # shellcheck disable=SC2086 # words
+    if ! differs client.c load.c $files; then
+        same=client
+    elif ! differs server.c; then
+        same=server
+    fi
+}
+
+# differs FILE…: one of the copy's is not the chapter's.
+differs() {
+    local file
+    for file; do
         [[ -f $root/$chapter/$file || -f $copy/$file ]] || continue
         cmp -s <(with_own_util "$root/$chapter/$file") <(with_own_util "$copy/$file") || return 0
     done
@@ -408,8 +426,8 @@ say_left() {
     [[ ${brief-} ]] || return 0
     ((left_long == 0)) ||
         echo "  left out: $left_long tests that take long; make check-$id runs them, too"
-    ((left_client == 0)) ||
-        echo "  left out: $left_client tests of the client, which is the chapter's;" \
+    ((left_same == 0)) ||
+        echo "  left out: $left_same tests of the $same, which is the chapter's;" \
             "make check-$id runs them, too"
 }
 

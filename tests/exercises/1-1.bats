@@ -9,7 +9,7 @@ GREETING='欢迎访问服务器!'
 
 # greeted VERB…: a scripted client that does this gets the greeting and nothing else.
 greeted() {
-  receives "$GREETING\n" "$@" eof
+  receives_at_once "$GREETING\n" "$@" eof
 }
 
 # RFC 3629: 22 bytes of UTF-8, and a newline. shutdown(2): the end of file comes after them.

@@ -7,7 +7,7 @@ load ../helpers/common
 # hold NAME [N]: N clients (1) that have got an answer, and stay until the file $T/NAME.go exists.
 hold() {
   NAME=$1 start_peer -n "${2:-1}" "$PORT" send:"$1\n" line ready:"$T/$1.here" until:"$T/$1.go"
-  wait_for 3 test -e "$T/$1.here" || complain "$1: no answer within 3 s"
+  wait_for_work 3 "$SERVER_PID $PEER_PID" test -e "$T/$1.here" || complain "$1: no answer"
 }
 
 # let_go NAME…: they leave, and have to come to a good end.

@@ -16,6 +16,6 @@ answered() {
   start_peer -n 100 "$PORT" send:'hello\n' ready:"$T/here" line
   wait_for 5 test -e "$T/here"
   kill -CONT "$SERVER_PID"
-  wait_for 3 answered 100 ||
+  wait_for_work 3 "$SERVER_PID $PEER_PID" answered 100 ||
     complain "of 100 clients that came together, so many are answered: $(wc -l <"$T/peer.out")"
 }

@@ -8,7 +8,7 @@ load ../helpers/common
 # and of what belongs to it. The client sends nothing before it has the rest.
 @test "the handshake goes on as soon as there is room for the rest of the server's messages" {
   FAULT_ENV='FAULT_SHORT=300 FAULT_FAIL=send:EAGAIN:2' start_server
-  WITHIN=4 receives '+hello\n' send:'hello\n' line
+  receives_at_once '+hello\n' send:'hello\n' line
 }
 
 # RFC 5246, 7.3: in 1.2 the last message is the server's, its second send: the client waits for it.
@@ -16,5 +16,5 @@ load ../helpers/common
   printf '%s\n' 'openssl_conf = all' '[all]' 'ssl_conf = tls' '[tls]' 'system_default = old' \
     '[old]' 'MaxProtocol = TLSv1.2' >"$T/cnf"
   FAULT_ENV='FAULT_FAIL=send:EAGAIN:@2' start_server
-  OPENSSL_CONF=$T/cnf WITHIN=4 receives '+hello\n' send:'hello\n' line
+  OPENSSL_CONF=$T/cnf receives_at_once '+hello\n' send:'hello\n' line
 }

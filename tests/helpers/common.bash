@@ -179,6 +179,45 @@ wait_for() {
   done
 }
 
+# wait_for_work SECONDS PIDS COMMAND…: as wait_for, for what these processes (a list of words) have
+# to do now, with no time to wait for. When all of them have slept for a second, each waits for
+# another, and that is said at once. (A process that is only late, as on a busy machine, is not
+# asleep, and on loopback nothing is on its way for long.)
+wait_for_work() {
+  local pids=$2 seconds=$1 now used='' since=0
+  local end=$((${EPOCHREALTIME/[.,]/} + $1 * PATIENCE * 1000000))
+  shift 2
+  until "$@"; do
+    now=${EPOCHREALTIME/[.,]/}
+    if ! all_sleep "$pids" || [[ $used != "$(all_used "$pids")" ]]; then
+      used=$(all_used "$pids") since=$now
+    fi
+    ((now - since < 1000000 * PATIENCE)) ||
+      complain "nothing has happened for $PATIENCE s: the programs wait for each other" || return
+    ((now < end)) || complain "waited $((seconds * PATIENCE)) s in vain for: $*" || return
+    moment 0.02
+  done
+}
+
+# all_sleep PIDS: each thread of them waits for something.
+all_sleep() {
+  local pid stat
+  for pid in $1; do
+    for stat in "/proc/$pid/task"/*/stat; do
+      { read -r stat <"$stat"; } 2>/dev/null || return
+      [[ ${stat##*) } == S* ]] || return
+    done
+  done
+}
+
+# all_used PIDS: the processor time of each.
+all_used() {
+  local pid
+  for pid in $1; do
+    cpu_us "$pid" 2>/dev/null || true
+  done
+}
+
 # with_fault VAR=VALUE… COMMAND…: the command under the fault shim.
 with_fault() {
   "${SHIM_ENV[@]}" "$@"
@@ -266,6 +305,20 @@ receives() {
   shift
   "$PEER" -t "${WITHIN:-3}" "$PORT" "$@" >"$T/received" || status=$?
   same_bytes "$T/expected" "$T/received" && return "$status"
+}
+
+# receives_at_once EXPECTED PEER_ARGUMENT…: the same, for a reply that takes no time.
+receives_at_once() {
+  local status=0 client
+  printf %b "$1" >"$T/expected"
+  shift
+  NAME=receiver start_peer -t 3 "$PORT" "$@"
+  client=$TOOL_PID
+  wait_for_work 3 "$SERVER_PID $client" not running "$client" || kill_group "$client"
+  wait "$client" 2>/dev/null || status=$?
+  unset "TOOLS[receiver]"
+  cat "$T/receiver.err" >&2
+  same_bytes "$T/expected" "$T/receiver.out" && return "$status"
 }
 
 # ---- processes ----
