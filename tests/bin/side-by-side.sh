@@ -286,8 +286,8 @@ fails() {
     done
 }
 
-# end_of_unit U: each of its tests has to have a result, but for those that were stopped, and those
-# that are not for a program of somebody else.
+# end_of_unit U: each of its tests has to have a result, but for those that were stopped. bats does
+# not choose those that are not for a program of somebody else: they count as skipped.
 end_of_unit() {
     local i log
     wait "${unit_pid[$1]}" || true
@@ -296,32 +296,45 @@ end_of_unit() {
     unset "unit_pid[$1]"
     active=$((active - 1))
     [[ $failed_unit != "$1" ]] || told=yes
-    [[ ! ${unit_stopped[$1]-}${SERVER-}${CLIENT-} ]] || return 0
+    [[ ! ${unit_stopped[$1]-} ]] || return 0
     for i in ${unit_tests[$1]}; do
-        if [[ ! ${result[i]} ]]; then
+        if [[ ${SERVER-}${CLIENT-} ]]; then
+            result[i]=${result[i]:-skip}
+        elif [[ ! ${result[i]} ]]; then
             result[i]=not
             fails "$i" '' "$1"
-            told=yes
+            [[ $failed_unit != "$1" ]] || told=yes
             return
         fi
     done
 }
 
 # end_units: those that still run are of no use any more. Their tests have teardown functions, which
-# end what they have started.
+# end what they have started; what these have not ended soon is killed.
 end_units() {
-    local u tries
+    local u tries pids=''
+    trap '' INT TERM HUP
     for u in "${!unit_pid[@]}"; do
         kill -TERM -- "-${unit_pid[u]}" 2>/dev/null || true
     done
-    for u in "${!unit_pid[@]}"; do
-        for ((tries = 0; tries < 500; tries++)); do
-            kill -0 -- "-${unit_pid[u]}" 2>/dev/null || break
-            sleep 0.02
+    if ((${#unit_pid[@]})); then
+        for ((tries = 0; tries < 20; tries++)); do
+            pids=$(of_units)
+            [[ $pids ]] || break
+            sleep 0.1
         done
-        kill -KILL -- "-${unit_pid[u]}" 2>/dev/null || true
+    fi
+    while [[ $pids ]]; do
+        # shellcheck disable=SC2086 # a list
+        kill -KILL $pids 2>/dev/null || true
+        pids=$(of_units)
     done
     rm -rf "$units_tmp" "${extracts[@]}"
+}
+
+# of_units: the processes that any unit has started, whatever session they are in.
+of_units() {
+    { grep -lszxF "TMPDIR=$units_tmp" /proc/[0-9]*/environ || true; } | cut -d / -f 3
 }
 
 # may_start: there is a next unit, and a place for it. After a failure, only an own test that comes
