@@ -42,6 +42,9 @@ helps() {
     { "$1" -h </dev/null || "$1" --help </dev/null; } 2>&1 | grep -qE -e "$2"
 }
 
+# has_font LANGUAGE: fontconfig knows a font with its letters.
+has_font() { fc-list ":lang=$1" | grep -q .; }
+
 # Where distributions put the bats libraries. As in bats, a BATS_LIB_PATH that is set is all.
 bats_lib_path() {
     printf '%s\n' "${BATS_LIB_PATH-/usr/lib/bats:/usr/share/bats:/usr/lib:/usr/share}"
@@ -322,6 +325,9 @@ all_tools() {
         'chromium --version || chromium-browser --version' \
         'make book-pdf fails, and the tests of the book and one of 7-10 are skipped' \
         chromium chromium chromium chromium
+    tool ci 'a Chinese font' 'has_font zh' - \
+        'in the PDF of the book, Chinese text is a row of boxes' \
+        fonts-droid-fallback google-droid-sans-fallback-fonts noto-fonts-cjk font-noto-cjk
     tool ci chromedriver 'has chromedriver' 'chromedriver --version' \
         'the tests of the book are skipped' \
         chromium-driver chromedriver chromium chromium-chromedriver

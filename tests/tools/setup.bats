@@ -25,7 +25,7 @@ wrong() {
 # is_probe NAME TEXT: commands joined by && or ||: of tools.sh, bash, or of that name.
 is_probe() {
   local part known='has|header|san|builds|python_has|npm_has|node_has|bats_lib|bats_with_tags'
-  known+='|gnu_parallel|helps|bash -c'
+  known+='|gnu_parallel|has_font|helps|bash -c'
   sh -n -c "$2" || return
   while read -r part; do
     [[ $part =~ ^($known|$1)( |$) ]] || return
@@ -107,7 +107,7 @@ words_needed() {
   assert_line lsof # in a doc
   assert_line GNU_parallel
   for word in "${lines[@]}"; do
-    [[ $word =~ ^([0-9]+-descriptors|root|netns|above|no-such-tool|apt-get|sh)$ ]] ||
+    [[ $word =~ ^([0-9]+-descriptors|root|netns|fresh-port|above|no-such-tool|apt-get|sh)$ ]] ||
       [[ ${seen[${word//_/ }]-} ]] ||
       wrong "$word is needed, but not in the table"
   done
