@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""build.py OUT [--print]: makes the book in the directory OUT.
+"""build.py OUT [--print]: makes the book in the directory OUT, which is replaced if it is a book.
 
 `make book` runs it. OUT/index.html can be opened from the disk. With --print, OUT/index.html is one
 page with everything, from which `make book-pdf` makes a PDF.
@@ -51,6 +51,19 @@ def fold(rows):
     return out
 
 
+def svg_attributes(text):
+    """Its size, for which the page keeps room, and whether it knows what dark means."""
+    head = re.search(r"<svg\b[^>]*>", text).group()
+    sizes = [re.search(rf'\b{side}="([\d.]+)(?:px|pt)?"', head) for side in ("width", "height")]
+    attributes = ""
+    if all(sizes):
+        width, height = (round(float(size.group(1))) for size in sizes)
+        attributes = f' width="{width}" height="{height}"'
+    if "prefers-color-scheme" in text:
+        attributes += ' class="adapts"'
+    return attributes
+
+
 class Page:
     """One page of prose. source is its Markdown file (for messages), url its place in the book."""
 
@@ -58,24 +71,26 @@ class Page:
         self.source = source
         self.url = url
         self.chapter = chapter
+        self.target = "code" if chapter else None  # the pane that shows a chapter's files
         self.title = ""
         self.html = ""
         self.prefix = ""  # of the anchors of an exercise
         self.sections = []  # (level, anchor, text)
         self.texts = [[]]  # for the search: of what stands before the first section, and of each
         self.anchors = []
-        self.heading = ""
-        self.meanings = 0
-        self.open_term = None
-        self.snippets = 0
-        self.last_line = {}
-        self.current_file = None
-        self.mentions = set()
         self.step_anchors = {}  # a step's file: the snippet and the heading that first show it
-        self.matrix = None
-        self.target = "code" if chapter else None
+        self.matrix = None  # of the steps: the heads of the table's columns, and its rows
+        # While it is rendered:
+        self.heading = ""  # the last one
+        self.meanings = 0  # how many words of the glossary there were
+        self.open_term = None  # the link to the glossary that is not closed: (anchor, id)
+        self.snippets = 0
+        self.last_line = {}  # a file: where its last snippet ended
+        self.current_file = None  # of the last snippet
+        self.mentions = set()  # (path, name) of what the prose has named
 
     def unique(self, anchor):
+        """The anchor, or, where the page has it already, the anchor with a number."""
         tries = 0
         name = anchor
         while name in self.anchors:
@@ -110,49 +125,61 @@ class Page:
         return anchor
 
 
+def read_words():
+    """What stands around the prose, in some language: no word of en.json may be missing."""
+    english, words = (json.loads(kit.read(f"docs/book/{name}"))
+                      for name in ("en.json", os.environ.get("BOOK_WORDS", "en.json")))
+    missing = [key for key in english if key not in words]
+    missing += [key for key in english["script"] if key not in words.get("script", ())]
+    if missing:
+        raise kit.Failed(f"BOOK_WORDS: no words for {', '.join(missing)}")
+    return words
+
+
 class Book:
+    """single: one page with everything, to be printed."""
+
     def __init__(self, out, single):
         self.out = out
         self.single = single
-        self.words = json.loads(kit.read(f"docs/book/{os.environ.get('BOOK_WORDS', 'en.json')}"))
-        self.sources = {}
-        self.explained_texts = {}
-        self.pictures = set()
+        self.words = read_words()
+        self.sources = {}  # (path, owner): a kit.Source
+        self.explained_texts = {}  # what all sources with the same text share: a kit.Explained
+        self.pictures = set()  # paths
         self.links = []  # (page, target, anchor), to be checked
         self.ids = set()  # (url, anchor)
-        self.by_file = {}
-        self.walks = {}
+        self.walks = {}  # a chapter: the page that lists its steps
         self.written = 0
         self.shared_size = sum(
             os.path.getsize(os.path.join(HERE, name)) for name in ("book.css", "book.js"))
-        env = Environment(
+        self.templates = Environment(
             loader=FileSystemLoader(os.path.join(HERE, "templates")), autoescape=True,
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         )
-        env.globals.update(t=self.words, book=self)
-        self.templates = env
+        self.templates.globals.update(t=self.words, book=self)
         self.printed = {}  # of each text of a source file, the one that the single page has
         self.meanings = prose.glossary_meanings("docs/glossary.md")
-        self.pages = []
-        for path in FIRST:
-            self.add(path, "index.html" if path == "README.md" else None)
         self.chapters = kit.chapters()
-        for chapter in self.chapters:
-            self.add(f"docs/{chapter}.md", None, chapter)
-            page = Page(f"{chapter}/exercises", f"{chapter}/exercises.html")
-            self.pages.append(page)
-            self.by_file[f"{chapter}/exercises"] = page
-        for path in LAST:
-            self.add(path, None)
-        known = set(FIRST + LAST) | {f"docs/{c}.md" for c in self.chapters}
-        for name in sorted(os.listdir(os.path.join(kit.ROOT, "docs"))):
-            if name.endswith(".md") and f"docs/{name}" not in known:
-                self.add(f"docs/{name}", None)
+        self.pages = []  # in their order
+        self.by_file = {}  # a path: its page
+        self.list_pages()
         self.glossary = self.by_file["docs/glossary.md"]
 
-    def add(self, path, url, chapter=None):
-        url = url or os.path.basename(path).replace(".md", ".html")
-        page = Page(path, url, chapter)
+    def list_pages(self):
+        for path in FIRST:
+            self.add(path)
+        for chapter in self.chapters:
+            self.add(f"docs/{chapter}.md", chapter)
+            self.add(f"{chapter}/exercises")
+        for path in LAST:
+            self.add(path)
+        for name in sorted(os.listdir(os.path.join(kit.ROOT, "docs"))):
+            if name.endswith(".md") and f"docs/{name}" not in self.by_file:
+                self.add(f"docs/{name}")
+
+    def add(self, path, chapter=None):
+        url = path.removeprefix("docs/").removesuffix(".md") + ".html"
+        page = Page(path, "index.html" if path == "README.md" else url, chapter)
         self.pages.append(page)
         self.by_file[path] = page
 
@@ -233,24 +260,13 @@ class Book:
                 source.explained.add(kit.SHOWN, first, last, (page, anchor, page.heading))
 
     def picture(self, page, src):
+        """The address of a picture, and more attributes for its element."""
         path = os.path.normpath(os.path.join(os.path.dirname(page.source), src))
         if not os.path.isfile(os.path.join(kit.ROOT, path)):
             raise kit.Failed(f"{page.source}: no picture {src}")
         self.pictures.add(path)
-        size = ""
-        if path.endswith(".svg"):
-            text = kit.read(path)
-            head = re.search(r"<svg\b[^>]*>", text).group()
-            sizes = [re.search(rf'\b{side}="([\d.]+)(?:px|pt)?"', head)
-                     for side in ("width", "height")]
-            box = re.search(r'viewBox="[\d.-]+[ ,]+[\d.-]+[ ,]+([\d.]+)[ ,]+([\d.]+)"', head)
-            pair = [s.group(1) for s in sizes] if all(sizes) else box and list(box.groups())
-            if pair:
-                width, height = (round(float(x)) for x in pair)
-                size = f' width="{width}" height="{height}"'
-            if "prefers-color-scheme" in text:
-                size += ' class="adapts"'
-        return prose.relative(self.picture_url(path), page.url), size
+        attributes = svg_attributes(kit.read(path)) if path.endswith(".svg") else ""
+        return prose.relative(self.picture_url(path), page.url), attributes
 
     def picture_url(self, path):
         return "pictures/" + os.path.basename(path)
@@ -267,32 +283,32 @@ class Book:
                 page.html = prose.render(kit.read(page.source), page, self)
 
     def exercises(self, page):
+        """The HTML of the page with all exercises of a chapter."""
         chapter = page.source.split("/")[0]
-        number = int(chapter[:2])
         page.title = self.words["exercises_of"].format(chapter=chapter)
-        base = os.path.join(kit.ROOT, page.source)
-        found = sorted(os.listdir(base), key=lambda name: int(name.split("-")[0]))
-        items = []
-        for name in found:
-            page.source = f"{chapter}/exercises/{name}/README.md"
-            page.prefix = f"{number}-{name.split('-')[0]}"
-            about = dict(
-                line.split("=", 1)
-                for line in kit.read(f"{chapter}/exercises/{name}/about").splitlines()
-                if "=" in line
-            )
-            hints = sorted(h for h in os.listdir(os.path.join(base, name)) if h.startswith("hint-"))
-            items.append({
-                "id": page.prefix,
-                "about": about,
-                "html": prose.render(kit.read(page.source), page, self),
-                "hints": [prose.hint(kit.read(f"{chapter}/exercises/{name}/{h}").strip("\n"))
-                          for h in hints],
-            })
+        names = os.listdir(os.path.join(kit.ROOT, page.source))
+        names.sort(key=lambda name: int(name.split("-")[0]))
+        items = [self.exercise(page, f"{chapter}/exercises/{name}") for name in names]
         page.source = f"{chapter}/exercises"
         page.prefix = ""
         return self.templates.get_template("exercises.html").render(
             page=page, items=items, chapter=self.by_file[f"docs/{chapter}.md"])
+
+    def exercise(self, page, directory):
+        """What the template shows of one exercise. While it is rendered, the page is that of its
+        own document."""
+        chapter, _, name = directory.split("/")
+        page.source = f"{directory}/README.md"
+        page.prefix = f"{int(chapter[:2])}-{name.split('-')[0]}"
+        about = kit.read(f"{directory}/about").splitlines()
+        hints = sorted(f for f in os.listdir(os.path.join(kit.ROOT, directory))
+                       if f.startswith("hint-"))
+        return {
+            "id": page.prefix,
+            "about": dict(line.split("=", 1) for line in about if "=" in line),
+            "html": prose.render(kit.read(page.source), page, self),
+            "hints": [prose.hint(kit.read(f"{directory}/{hint}").strip("\n")) for hint in hints],
+        }
 
     # ---- steps ----
 
@@ -496,28 +512,46 @@ class Book:
         print(f"book: {self.written} files in {self.out}")
 
 
-def main():
-    args = [arg for arg in sys.argv[1:] if arg != "--print"]
-    if len(args) != 1:
-        sys.exit("usage: build.py OUT [--print]")
-    out = args[0]
-    book = Book(out + ".new", "--print" in sys.argv)
+def is_other(out):
+    """Whether something is there that is not a book, and should stay."""
+    if os.path.isdir(out):
+        names = os.listdir(out)
+        return bool(names) and not {"index.html", "book.css"} <= set(names)
+    return os.path.lexists(out)
+
+
+def make(out, single):
+    """Writes the book beside its place, checks it, and puts it there."""
+    if is_other(out):
+        raise kit.Failed(f"{out} is there, and is not a book")
+    book = Book(out + ".new", single)
     shutil.rmtree(book.out, ignore_errors=True)
     try:
-        if book.single:
+        if single:
             book.choose_printed()
         book.render_pages()
-        if book.single:
+        if single:
             book.write_single()
         else:
             book.write_site()
             book.check_links()
-    except kit.Failed as failure:
+        book.copy_files()
+        shutil.rmtree(out, ignore_errors=True)
+        os.rename(book.out, out)
+        book.out = out
+    finally:
+        shutil.rmtree(out + ".new", ignore_errors=True)
+    return book
+
+
+def main():
+    args = [arg for arg in sys.argv[1:] if arg != "--print"]
+    if len(args) != 1:
+        sys.exit("usage: build.py OUT [--print]")
+    try:
+        book = make(args[0].rstrip("/"), "--print" in sys.argv)
+    except (kit.Failed, OSError) as failure:
         sys.exit(f"book: {failure}")
-    book.copy_files()
-    shutil.rmtree(out, ignore_errors=True)
-    os.rename(book.out, out)
-    book.out = out
     if not book.single:
         book.report()
 

@@ -1,5 +1,6 @@
 """The kit's files as the book shows them: their lines, colors and definitions, and which of their
 lines the prose explains."""
+import functools
 import os
 import re
 
@@ -33,10 +34,12 @@ def read(path):
         return file.read()
 
 
+@functools.lru_cache(maxsize=None)
 def color_of(kind):
     return next((name for parent, name in COLORS if kind in parent), None)
 
 
+@functools.lru_cache(maxsize=None)  # chapters have copies of the same files
 def highlight(text, language):
     """The text's lines as HTML."""
     lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
@@ -97,7 +100,7 @@ def definitions(lines):
 
 
 def code_lines(lines):
-    """The numbers of the lines that say something: no blanks, comments, braces, or includes."""
+    """The numbers of the lines that are not only blanks, comments, braces, or an include."""
     numbers = set()
     in_comment = False
     for number, line in enumerate(lines, 1):
@@ -123,14 +126,14 @@ class Explained:
 
     def __init__(self, size):
         self.kinds = [UNEXPLAINED] * (size + 1)
-        self.marks = {}  # a line: the page, the anchor and the title of what explains it
+        self.marks = {}  # a line: the kind, page, anchor and title of what explains it best
 
     def add(self, kind, first, last, mark):
+        """The prose says something about these lines; mark: where."""
         for line in range(first, last + 1):
             self.kinds[line] = max(self.kinds[line], kind)
-        if kind == SHOWN or first not in self.marks:
-            if self.marks.get(first, (NAMED,))[0] == NAMED:
-                self.marks[first] = (kind, *mark)
+        if first not in self.marks or kind > self.marks[first][0]:
+            self.marks[first] = (kind, *mark)
 
 
 class Source:
@@ -138,7 +141,8 @@ class Source:
     there."""
 
     def __init__(self, path, owner, explained_texts):
-        self.path = self.source = path
+        self.path = path
+        self.source = path  # as a page has one, for messages
         self.owner = owner
         self.name = os.path.relpath(path, owner) if owner else path
         if path == "util.h":

@@ -4,9 +4,11 @@ import itertools
 import os
 import re
 import textwrap
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 from markupsafe import escape
 
 import kit
@@ -27,6 +29,7 @@ def slug(text):
 
 
 def plain(text):
+    """Text as it stands, mostly a picture made of letters. book.css makes it fit its columns."""
     columns = max(len(line) for line in text.split("\n"))
     return (
         f'<pre class="text" style="--columns: {columns}"><code>{escape(text)}</code></pre>\n'
@@ -47,13 +50,33 @@ def hint(text):
     return "".join(parts)
 
 
-def link_to(href, text, **attributes):
-    """A name of an attribute has _ for -, and may end with one: class_."""
+def link_to(href, html, **attributes):
+    """A link around this HTML. A name of an attribute has _ for -, and may end with one: class_.
+    Those without a value are left out."""
     more = "".join(
         f' {name.strip("_").replace("_", "-")}="{escape(value)}"'
         for name, value in attributes.items() if value
     )
-    return f'<a href="{escape(href)}"{more}>{text}</a>'
+    return f'<a href="{escape(href)}"{more}>{html}</a>'
+
+
+class Cell(NamedTuple):
+    """Of a table: the token that opens it, and its text."""
+    token: Token
+    text: str
+
+
+def read_table(tokens, start):
+    """The cells of the table that begins there: its heads, and the rows below them."""
+    rows = []
+    for at in range(start, len(tokens)):
+        if tokens[at].type == "table_close":
+            break
+        if tokens[at].type == "tr_open":
+            rows.append([])
+        elif tokens[at].type in ("th_open", "td_open"):
+            rows[-1].append(Cell(tokens[at], text_of(tokens[at + 1])))
+    return rows[0], rows[1:]
 
 
 def unbroken(command):
@@ -235,27 +258,19 @@ class Renderer(RendererHTML):
     # ---- tables: their cells know their columns, for narrow screens ----
 
     def table_open(self, tokens, idx, options, env):
-        heads, rows = [], []
-        for at in range(idx, len(tokens)):
-            kind = tokens[at].type
-            if kind == "table_close":
-                break
-            if kind == "th_open":
-                heads.append(text_of(tokens[at + 1]))
-            elif kind == "tr_open":
-                rows.append([])
-            elif kind == "td_open":
-                column = len(rows[-1])
-                cell = text_of(tokens[at + 1])
-                rows[-1].append(cell)
-                if heads[column].strip():
-                    tokens[at].attrs["data-label"] = heads[column]
-                if heads[0] == "step" and column and cell not in ("✓", "–"):
-                    tokens[at].attrs["class"] = "fault"
-            elif kind == "inline":
-                env["page"].text(text_of(tokens[at]))
-        if heads[0] == "step":
-            env["page"].matrix = (heads, rows[1:])
+        heads, rows = read_table(tokens, idx)
+        for cell in [*heads, *(cell for row in rows for cell in row)]:
+            env["page"].text(cell.text)
+        is_matrix = heads[0].text == "step"  # what each step survives
+        for row in rows:
+            for column, (head, cell) in enumerate(zip(heads, row)):
+                if head.text.strip():
+                    cell.token.attrs["data-label"] = head.text
+                if is_matrix and column and cell.text not in ("✓", "–"):
+                    cell.token.attrs["class"] = "fault"
+        if is_matrix:
+            env["page"].matrix = [head.text for head in heads], [
+                [cell.text for cell in row] for row in rows]
         many = ' class="matrix"' if len(heads) > 6 else ""
         return f'<div class="table"><table{many}>\n'
 
@@ -280,6 +295,7 @@ PARSER = MarkdownIt("commonmark", renderer_cls=Renderer).enable("table")
 
 
 def render(text, page, book):
+    """The HTML of a document; notes in the page and in the book what is in there."""
     return PARSER.render(text, {"page": page, "book": book})
 
 
@@ -300,4 +316,5 @@ def glossary_meanings(path):
 
 
 def relative(url, start):
+    """The address of a page as seen from another page, start."""
     return os.path.relpath(url, os.path.dirname(start) or ".")

@@ -3,7 +3,8 @@
 
 Prints a line for each check: "ok NAME", or "not ok NAME: what is wrong". One browser does it all,
 because its start takes as long as ten pages. tests/tools/book.bats has a test for each NAME.
-BOOK_PAGES=all checks every page with AXE.js, not only one of each kind.
+BOOK_PAGES=all looks at all pages in all ways, also where many are of one kind.
+BOOK_CHECKS=NAME… are the only ones; BOOK_TIMES=yes says how long each takes.
 """
 import contextlib
 import json
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 try:
     from selenium import webdriver
     from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.chrome.service import Service
@@ -29,12 +31,8 @@ except ImportError:
 BOOK = os.path.realpath(sys.argv[1])
 AXE = sys.argv[2] if len(sys.argv) > 2 else None
 ROOT = "file://" + BOOK + "/"
-PATIENCE = 20 * int(os.environ.get("PATIENCE") or 1)  # seconds, for what the browser does later
+LIMIT = 20 * float(os.environ.get("PATIENCE") or 1)  # seconds, for what the browser does later
 WIDTHS = (360, 768, 1440)
-# One page of each kind, and whether to look at it in the dark, too.
-KINDS = {"index.html": True, "01-basic-tcp.html": True, "01-basic-tcp/exercises.html": False,
-         "01-basic-tcp/steps/index.html": False, "01-basic-tcp/steps/5-outlive.html": True,
-         "01-basic-tcp/server.c.html": True, "glossary.html": False, "benchmarks.html": False}
 CHECKS = []
 
 
@@ -60,6 +58,27 @@ def pages():
     return sorted(found)
 
 
+def kind_of(page):
+    """Pages of one kind are made alike: those of steps, of chapters' files, of other files …"""
+    with open(os.path.join(BOOK, page), encoding="utf-8") as file:
+        look = re.search('<body class="(.*?)">', file.read())[1]
+    directory, name = os.path.split(page)
+    if look == "file":
+        return look, directory[:1].isdigit()
+    return ("part", name) if look == "one" and directory else (look,)
+
+
+def some_pages(*alike):
+    """All pages, but of each kind that begins with one of these words only the largest."""
+    if os.environ.get("BOOK_PAGES") == "all":
+        return pages()
+    chosen = {}
+    for page in sorted(pages(), key=lambda page: os.path.getsize(os.path.join(BOOK, page))):
+        kind = kind_of(page)
+        chosen[kind if kind[0] in alike else page] = page
+    return sorted(chosen.values())
+
+
 # ---- the browser ----
 
 
@@ -74,7 +93,7 @@ class Browser:
             options.add_argument("--no-sandbox")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(service=Service("chromedriver"), options=options)
-        self.driver.set_page_load_timeout(PATIENCE)
+        self.driver.set_page_load_timeout(LIMIT)
 
     def command(self, name, **values):
         return self.driver.execute_cdp_cmd(name, values)
@@ -82,10 +101,13 @@ class Browser:
     def open(self, page, width=1440, dark=False):
         self.driver.switch_to.default_content()
         self.resize(width)
+        self.set_media(dark)
+        self.driver.get(ROOT + page)
+
+    def set_media(self, dark):
         self.command("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce"}])
-        self.driver.get(ROOT + page)
 
     def resize(self, width):
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=900,
@@ -103,6 +125,11 @@ class Browser:
     def press(self, *keys):
         ActionChains(self.driver).send_keys(*keys).perform()
 
+    def click_at(self, x, y):
+        actions = ActionBuilder(self.driver)
+        actions.pointer_action.move_to_location(x, y).click()
+        actions.perform()
+
     def point_at(self, element):
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         ActionChains(self.driver).move_to_element(element).perform()
@@ -117,7 +144,7 @@ class Browser:
 
     def until(self, condition, complaint):
         """Waits until the condition is true; one that fails meanwhile is not true yet."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + LIMIT
         while True:
             with contextlib.suppress(Exception):
                 if condition():
@@ -154,6 +181,8 @@ def links(_):
             texts[page] = file.read()
     ids = {page: set(attributes(text, "id")) for page, text in texts.items()}
     for page, text in texts.items():
+        for link in attributes(text, "src"):
+            expect(":" not in link, f"{page}: {link} is elsewhere")
         for link in attributes(text, "href") + attributes(text, "src"):
             if re.match("https://|mailto:", link):
                 continue
@@ -190,10 +219,9 @@ def every_page(browser):
     """No page complains, asks for something elsewhere, or is wider than its window."""
     browser.driver.get("about:blank")
     list(requests(browser))  # of the browser's own first page
-    for page in pages():
+    for page in some_pages("file", "walk"):
         browser.open(page)
-        # Pages of files are all alike, and the narrowest is where they could be too wide.
-        for width in WIDTHS[:1] if re.search(r"\.\w+\.html$", page) else WIDTHS:
+        for width in WIDTHS:
             browser.resize(width)
             wide = browser.run("""
                 const root = document.documentElement;
@@ -206,37 +234,48 @@ def every_page(browser):
             expect(not wide, f"{page} scrolls sideways at {width}: {str(wide)[:200]}")
         log = browser.driver.get_log("browser")
         expect(not log, f"{page}: {log}")
-    for url in requests(browser):
-        expect(url.startswith((ROOT, "data:")), f"a page asks for {url}")
+        for url in requests(browser):
+            expect(url.startswith((ROOT, "data:")), f"{page} asks for {url}")
 
 
 @check
 def axe(browser):
-    """axe-core finds nothing serious, light or dark."""
-    if not AXE:
-        return
+    """axe-core finds nothing serious. In the dark only the contrast of colors may be another, which
+    pages of one kind have in common."""
+    expect(AXE, "no axe-core")
     with open(AXE, encoding="utf-8") as file:
         library = file.read()
-    everything = dict.fromkeys(pages(), True)
-    chosen = everything if os.environ.get("BOOK_PAGES") == "all" else KINDS
-    for page, both in chosen.items():
-        for dark in (False, True)[: 1 + both]:
-            browser.open(page, dark=dark)
-            browser.run(library)
-            browser.driver.set_script_timeout(PATIENCE * 3)
-            found = browser.driver.execute_async_script("""
-                const done = arguments[arguments.length - 1];
-                axe.run({resultTypes: ['violations'], iframes: false})
-                  .then((r) => done(r.violations), (e) => done([{impact: 'serious', id: String(e),
-                    nodes: []}]));
-            """)
-            for rule in found:
-                if rule["impact"] in ("serious", "critical"):
-                    first = rule["nodes"][0]["html"][:150] if rule["nodes"] else ""
-                    raise Wrong(f"{page}{' (dark)' if dark else ''}: {rule['id']}: {first}")
+    browser.driver.set_script_timeout(LIMIT * 3)
+    also_dark = some_pages("one", "two", "part", "walk", "file")
+    for page in some_pages("part", "walk", "file"):
+        browser.open(page)
+        browser.run(library)
+        serious(browser, page, {})
+        if page in also_dark:
+            browser.set_media(dark=True)
+            serious(browser, page + " (dark)", {"runOnly": ["color-contrast"]})
+
+
+def serious(browser, where, options):
+    """Fails if axe-core finds something serious on this page."""
+    found = browser.driver.execute_async_script("""
+        const [options, done] = arguments;
+        axe.run({resultTypes: ['violations'], iframes: false, preload: false, ...options})
+          .then((r) => done(r.violations), (e) => done([{impact: 'serious', id: String(e),
+            nodes: []}]));
+    """, options)
+    for rule in found:
+        first = rule["nodes"][0]["html"][:150] if rule["nodes"] else ""
+        expect(rule["impact"] not in ("serious", "critical"), f"{where}: {rule['id']}: {first}")
 
 
 # ---- as a person would ----
+
+# Whether the beginning of arguments[0] is.
+IN_SIGHT = """
+    const top = arguments[0].getBoundingClientRect().top;
+    return top >= 0 && top < innerHeight;
+"""
 
 
 @check
@@ -259,10 +298,31 @@ def snippet_to_lines(browser):
         browser.pane()
         line = browser.find(f'[id="{wanted[0]}"]')
         expect(code.split("\n")[0].strip() in line.text, f"{wanted[0]} is not the snippet's")
-        expect(browser.run("const box = arguments[0].getBoundingClientRect();"
-                           "return box.top >= 0 && box.bottom <= innerHeight", line),
-               f"{wanted[0]} is out of sight")
+        expect(browser.run(IN_SIGHT, line), f"{wanted[0]} is out of sight")
         browser.page()
+
+
+@check
+def snippet_again(browser):
+    """A second click on a snippet leads back to its lines, wherever the pane is by then."""
+    browser.open("01-basic-tcp.html")
+    code = browser.find("#snippet-12 pre")
+    browser.point_at(code)
+    code.click()
+    browser.until(browser.marked, "no line is marked")
+    wanted = browser.marked()
+    browser.pane()
+    browser.run("scrollTo(0, 0)")
+    expect(not browser.run(IN_SIGHT, browser.find(".l.on")), "the file is too short for this test")
+    browser.page()
+    code.click()
+    browser.pane()
+    browser.until(lambda: browser.run(IN_SIGHT, browser.find(".l.on")), "the lines do not come back")
+    browser.find(".files nav a:not([aria-current])").click()
+    browser.until(lambda: not browser.all(".l.on"), "the tab leads nowhere")
+    browser.page()
+    code.click()
+    browser.until(lambda: browser.marked() == wanted, "the file does not come back")
 
 
 @check
@@ -276,8 +336,7 @@ def line_to_prose(browser):
     browser.page()
     browser.until(lambda: browser.path() == f"01-basic-tcp.html#{snippet}", "no way back")
     browser.until(lambda: browser.run(
-        "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
-        "return box.top >= 0 && box.top < innerHeight", snippet), f"{snippet} is out of sight")
+        IN_SIGHT, browser.find(f"#{snippet}")), f"{snippet} is out of sight")
     browser.pane()
     expect(browser.all(".l:not(.shown):not(.named)"), "no line is left without explanation")
 
@@ -336,6 +395,25 @@ def search(browser):
 
 
 @check
+def contents(browser):
+    """The table of contents opens, leads to a page, and closes by Escape or a click elsewhere."""
+    for width in (1440, 360):
+        browser.open("02-udp.html", width)
+        table, button = browser.find(".contents"), browser.find("[popovertarget]")
+        link = table.find_element(By.CSS_SELECTOR, "[href='glossary.html']")
+        for close in (lambda: browser.press(Keys.ESCAPE), lambda: browser.click_at(2, 500)):
+            expect(not table.is_displayed(), "it is open")
+            button.click()
+            browser.until(table.is_displayed, "it does not open")
+            expect(browser.run(IN_SIGHT, table), f"it opens out of sight at {width}")
+            close()
+            browser.until(lambda: not table.is_displayed(), "it stays open")
+        button.click()
+        link.click()
+        browser.until(lambda: browser.path() == "glossary.html", "it leads elsewhere")
+
+
+@check
 def keys(browser):
     """The arrow keys turn pages, also from within the pane."""
     browser.open("02-udp.html")
@@ -363,8 +441,10 @@ def copy(browser):
                 "document.body.prepend(area); area.focus()")
     ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys("v").key_up(
         Keys.CONTROL).perform()
-    wanted = ("log=$(mktemp)\n./server -v 2>$log &\n./client 'Hello, Server!' again\ncat $log\n"
-              "kill %1; wait; rm $log")
+    lines = session.find_element(By.TAG_NAME, "pre").text.split("\n")
+    commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    expect(1 < len(commands) < len(lines), "this session has not both commands and output")
+    wanted = "\n".join(commands)
     browser.until(lambda: browser.find("textarea").get_property("value") == wanted,
                   f"pasted: {browser.find('textarea').get_property('value')}")
 
@@ -412,17 +492,19 @@ def words(browser):
                f"it does not fit at {width}")
         ActionChains(browser.driver).move_to_element(browser.find("header")).perform()
         browser.until(lambda: not meaning.is_displayed(), "it stays")
-        before = browser.all(".term a")[1]
-        browser.run("arguments[0].focus()", before)
+        browser.run("""
+            const all = Array.from(document.querySelectorAll('main a, main button'));
+            all[all.indexOf(arguments[0]) - 1].focus();
+        """, link)
         browser.press(Keys.TAB)
-        focused = browser.driver.switch_to.active_element
-        shown = [m for m in browser.all(".meaning") if m.is_displayed()]
-        expect(len(shown) == 1 or "meaning" not in str(focused.get_attribute("aria-describedby")),
-               "nothing at the keyboard's focus")
-        browser.run("arguments[0].focus()", link)
+        expect(browser.driver.switch_to.active_element == link, "Tab does not lead to it")
         browser.until(meaning.is_displayed, "nothing at the keyboard's focus")
         browser.press(Keys.ESCAPE)
         browser.until(lambda: not meaning.is_displayed(), "Escape does not hide it")
+        browser.point_at(link)
+        browser.until(meaning.is_displayed, "it does not come back to the pointer")
+        browser.press(Keys.ESCAPE)
+        browser.until(lambda: not meaning.is_displayed(), "Escape does not hide it at the pointer")
 
 
 @check

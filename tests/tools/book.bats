@@ -67,6 +67,73 @@ small_kit() {
   [[ ! -e $T/out ]]
 }
 
+# What is there must not be lost by a slip of the fingers.
+@test "the build replaces a book, and nothing else" {
+  small_kit
+  cd "$T/kit" || return
+  run -1 docs/book/build.py docs
+  assert_output 'book: docs is there, and is not a book'
+  [[ -s docs/glossary.md ]]
+  : >"$T/file"
+  run -1 docs/book/build.py "$T/file"
+  mkdir "$T/book"
+  touch "$T/book"/{index.html,book.css,stale}
+  run -0 docs/book/build.py "$T/book/"
+  [[ -s $T/book/index.html && ! -e $T/book/stale && ! -e $T/book.new ]]
+}
+
+@test "the words around the prose may be of another language, if none is missing" {
+  small_kit
+  cd "$T/kit" || return
+  sed 's/"Previous:"/"上一页"/' docs/book/en.json >docs/book/zh.json
+  BOOK_WORDS=zh.json run -0 docs/book/build.py "$T/out"
+  grep -q '上一页' "$T/out/02-udp.html"
+  sed -i '/"before"/d; /"copied"/d' docs/book/zh.json
+  BOOK_WORDS=zh.json run -1 docs/book/build.py "$T/out"
+  assert_output 'book: BOOK_WORDS: no words for before, copied'
+  BOOK_WORDS=xx.json run -1 docs/book/build.py "$T/out"
+  assert_output --regexp '^book: .*No such file.*xx\.json'
+}
+
+# The real one takes a minute: here, a script stands for the browser.
+@test "make book-pdf prints one page with everything, in which each link leads somewhere" {
+  local page
+  small_kit
+  cd "$T/kit" || return
+  mkdir "$T/bin"
+  cat >"$T/bin/chromium" <<'SH'
+#!/bin/sh
+for word; do
+    case $word in
+    --print-to-pdf=*) echo PDF >"${word#*=}" ;;
+    file://*) echo "$word" >page ;;
+    esac
+done
+SH
+  chmod +x "$T/bin/chromium"
+  PATH=$T/bin:$PATH run -0 make -s book-pdf
+  assert_output 'book: build/book.pdf'
+  [[ -s build/book.pdf ]]
+  page=$(<page)
+  rm build/book.pdf
+  printf '#!/bin/sh\necho "no display"\nexit 1\n' >"$T/bin/chromium"
+  sed -i 's,"$here/build.py",true,' docs/book/print.sh # once is enough
+  PATH=$T/bin:$PATH run -2 make -s book-pdf
+  assert_line 'no display'
+  assert_line 'book: chromium has printed nothing'
+  python3 - "${page#file://}" <<'PYTHON'
+import re, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+ids = re.findall(r' id="([^"]*)"', text)
+assert len(ids) == len(set(ids))
+links = set(re.findall(r' href="#([^"]*)"', text))
+assert len(links) > 1000, len(links)
+assert links <= set(ids), links - set(ids)
+for part in "Socket Stages", "04-threadpool/queue.c", 'id="glossary"':
+    assert part in text, part
+PYTHON
+}
+
 # ---- in a browser ----
 
 @test "every link and anchor resolves" {
@@ -81,13 +148,17 @@ small_kit() {
   finds_nothing_wrong every_page
 }
 
-@test "axe-core finds nothing serious in each kind of page, light and dark" {
+@test "axe-core finds nothing serious on any page of prose, nor in each other kind of page" {
   need axe-core
   finds_nothing_wrong axe
 }
 
 @test "a click on a snippet, or scrolling to it, marks its lines in the file" {
   finds_nothing_wrong snippet_to_lines
+}
+
+@test "a second click on a snippet leads back to its lines, wherever the pane is by then" {
+  finds_nothing_wrong snippet_again
 }
 
 @test "a mark in a file's margin leads back to the prose that explains the line" {
@@ -108,6 +179,10 @@ small_kit() {
 
 @test "search finds words and functions on all pages, from the keyboard" {
   finds_nothing_wrong search
+}
+
+@test "the table of contents opens, also on a phone, and closes by Escape or a click elsewhere" {
+  finds_nothing_wrong contents
 }
 
 @test "the arrow keys turn pages" {
