@@ -117,6 +117,23 @@ PYTHON
   run ! pgrep -x -f 'sleep 98765'
 }
 
+# The server is a daemon: it leaves its session, where no signal for the group would find it.
+@test "make trace ends what it has started, whatever ends it" {
+  local pid status=0
+  need python3 strace
+  mkdir "$T/tmp"
+  TMPDIR=$T/tmp "$TRACE" --server "sh -c 'setsid sleep 98764 & wait'" --client true \
+    >"$T/said" 2>&1 3>&- &
+  pid=$!
+  wait_for 10 pgrep -x -f 'sleep 98764'
+  kill "$pid"
+  wait "$pid" || status=$?
+  ((status == 143))
+  run ! pgrep -x -f 'sleep 98764'
+  run -0 ls "$T/tmp"
+  refute_output
+}
+
 @test "make trace may be read in part, and by terminals with few letters" {
   need python3 strace
   run -0 bash -c "set -o pipefail; PYTHONIOENCODING=ascii '$TRACE' 01 | head -n 4"

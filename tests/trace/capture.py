@@ -11,32 +11,33 @@ MARK = ("127.0.0.2", 9)
 
 
 class Capture:
-    """Runs tcpdump until end(). words: its expression; limit: how long it may take to write what it
-    has seen, in seconds. Without the right to capture, why has its complaint."""
+    """tcpdump runs from begin() to end(). limit: in how many seconds it has to write what it has
+    seen."""
 
-    def __init__(self, directory, words, limit):
+    def __init__(self, directory, limit):
         self.packets = os.path.join(directory, "packets")
+        self.complaint = os.path.join(directory, "complaint")
         self.limit = limit
         self.process = None
-        self.why = ""
+
+    def begin(self, expression):
+        """Starts tcpdump. Returns "", or why it does not work."""
         # Root of a user namespace cannot become the user that tcpdump otherwise becomes.
         for user in ([["-Z", "root"], []] if os.geteuid() == 0 else [[]]):
-            complaint = os.path.join(directory, "complaint")
-            self.start([*user, *words], complaint)
+            self.start([*user, *expression])
             if self.mark():
-                self.why = ""
-                return
+                return ""
             self.end()
-            with open(complaint, "rb") as file:
-                said = file.read().decode("utf-8", "replace").strip()
-            self.why = said.rpartition("\n")[2].strip("()") or "it writes nothing"
+        with open(self.complaint, "rb") as file:
+            said = file.read().decode("utf-8", "replace").strip()
+        return said.rpartition("\n")[2].strip("()") or "it writes nothing"
 
-    def start(self, words, complaint):
-        """Starts tcpdump with these words more; it complains to a file."""
+    def start(self, words):
+        """Starts tcpdump with these words more."""
         command = ["tcpdump", "-i", "lo", "-n", "-s", "0", "--immediate-mode", "-U", "-w", "-"]
-        with open(self.packets, "wb") as packets, open(complaint, "wb") as complaints:
+        with open(self.packets, "wb") as packets, open(self.complaint, "wb") as complaint:
             self.process = subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL,
-                                            stdout=packets, stderr=complaints,
+                                            stdout=packets, stderr=complaint,
                                             start_new_session=True)
 
     def mark(self):
@@ -63,6 +64,7 @@ class Capture:
         return [s for s in found if not s.data.startswith(b"mark ")]
 
     def end(self):
-        """Ends tcpdump."""
-        self.process.kill()
-        self.process.wait()
+        """Ends tcpdump, if it runs."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()

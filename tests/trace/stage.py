@@ -83,7 +83,8 @@ class Stage:
         self.notes = []
         self.losses = []    # (time, port)
         self.missing = []   # what could not be recorded
-        self.capture = None
+        self.capture = Capture(self.directory, LIMIT / 4)
+        self.captures = False
         self.begin = 0      # of the picture; all times are those of time.time()
         self.finish = None  # of the picture
         self.last = None    # see over()
@@ -229,20 +230,21 @@ class Stage:
             raise Trouble(f"{program.name} listens, but not on TCP. Only TCP and UDP can be shown")
         return bool(listening or bound & set(made) and "TCP" not in made.values())
 
-    def start_capture(self, words):
+    def start_capture(self, expression):
         """Starts tcpdump, or notes why there are no segments."""
-        if self.capture or self.missing:
+        if self.captures or self.missing:
             return
         if not shutil.which("tcpdump"):
             self.missing.append("the segments: tcpdump is missing (make setup installs it)")
             return
-        self.capture = Capture(self.directory, words, LIMIT / 4)
-        if self.capture.why:
-            self.missing.append(f"the segments: tcpdump may not capture: {self.capture.why}")
+        why = self.capture.begin(expression)
+        self.captures = not why
+        if why:
+            self.missing.append(f"the segments: tcpdump may not capture: {why}")
 
     def segments(self):
         """What tcpdump has captured."""
-        if not self.capture or self.capture.why:
+        if not self.captures:
             return []
         if not self.capture.mark():
             self.missing.append("the last segments: tcpdump has not kept up")
@@ -257,6 +259,5 @@ class Stage:
     def close(self):
         """Ends all that was started, and removes the files."""
         self.end_programs()
-        if self.capture:
-            self.capture.end()
+        self.capture.end()
         shutil.rmtree(self.directory, ignore_errors=True)
