@@ -20,16 +20,22 @@ end() {
 }
 trap end EXIT
 
-# shows PANE TEXT: waits until it is on the screen.
-shows() {
-    local tries
+# await COMPLAINT COMMAND…: until it succeeds, for 10 seconds.
+await() {
+    local complaint=$1 tries
+    shift
     for ((tries = 0; tries < 200; tries++)); do
-        ! screens capture-pane -p -t "$1" | grep -qF -- "$2" || return 0
+        ! "$@" || return 0
         sleep 0.05
     done
-    echo "terminal.sh: $1 does not show: $2" >&2
+    echo "terminal.sh: $complaint" >&2
     exit 1
 }
+
+is_on() { screens capture-pane -p -t "$1" | grep -qF -- "$2"; }
+
+# shows PANE TEXT: waits until it is on the screen.
+shows() { await "$1 does not show: $2" is_on "$@"; }
 
 # says PANE LINE: it types the line, and everyone sees it.
 says() {
@@ -43,7 +49,7 @@ says() {
 
 "$server" -p 0 >"$dir/said" 2>/dev/null &
 pid=$!
-until grep -q : "$dir/said"; do sleep 0.05; done
+await "$server does not listen" grep -q : "$dir/said"
 port=$(sed 's/.*://' "$dir/said")
 for name in "${names[@]}"; do
     screens new-session -d -s "$name" -x "$columns" -y "$rows" "'$client' -p $port -n $name"
