@@ -392,6 +392,14 @@ def search(browser):
     browser.until(lambda: "06-epoll/loop.c" in browser.find("#results").text, "no loop_step")
     browser.press(Keys.ESCAPE, "/", "no such words anywhere")
     browser.until(lambda: browser.find("#results p").text == "Not found", "found something")
+    browser.press(Keys.ESCAPE, "/", "backlog")
+    browser.until(lambda: browser.all("#results a"), "no backlog")
+    browser.click_at(2, 500)
+    browser.until(lambda: not browser.find("#results").is_displayed(), "the results stay")
+    browser.find(".search input").click()
+    browser.until(lambda: browser.find("#results a").is_displayed(), "the results are lost")
+    browser.find("#results li:nth-child(2) a").click()
+    browser.until(lambda: browser.path() != "glossary.html#partial-line", "a click leads nowhere")
 
 
 @check
