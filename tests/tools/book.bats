@@ -85,7 +85,7 @@ small_kit() {
 @test "the words around the prose may be of another language, if none is missing" {
   small_kit
   cd "$T/kit" || return
-  sed 's/"Previous:"/"上一页"/' docs/book/en.json >docs/book/zh.json
+  sed 's/"before": .*/"before": "上一页",/' docs/book/en.json >docs/book/zh.json
   BOOK_WORDS=zh.json run -0 docs/book/build.py "$T/out"
   grep -q '上一页' "$T/out/02-udp.html"
   sed -i '/"before"/d; /"copied"/d' docs/book/zh.json

@@ -79,7 +79,7 @@ trace() {
   PATIENCE=0.1 run -1 "$TRACE" --server "sh -c 'echo wait; sleep 60'" --client true 3>&-
   assert_output 'trace: server does not listen after 2 s. server printed: wait'
   # shellcheck disable=SC2016 # Python
-  run -1 trace "python3 -c 'import socket as s; u = s.socket(s.AF_UNIX); u.bind(b\"\0$$\")
+  run -1 trace "python3 -c 'import socket as s; u = s.socket(s.AF_UNIX); u.bind(b\"\0trace$$\")
 u.listen(); u.accept()'" true
   assert_output 'trace: server listens, but not on TCP. Only TCP and UDP can be shown'
 }
