@@ -317,7 +317,7 @@ def snippet_again(browser):
     browser.page()
     code.click()
     browser.pane()
-    browser.until(lambda: browser.run(IN_SIGHT, browser.find(".l.on")), "the lines do not come back")
+    browser.until(lambda: browser.run(IN_SIGHT, browser.find(".l.on")), "they stay out of sight")
     browser.find(".files nav a:not([aria-current])").click()
     browser.until(lambda: not browser.all(".l.on"), "the tab leads nowhere")
     browser.page()
