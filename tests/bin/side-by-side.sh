@@ -84,7 +84,7 @@ choose_tests() {
         if [[ $file == "$own_tests" ]] || is_own "$file" "$name" ||
             ! is_one_of "$name" "$kept"; then
             continue
-        elif [[ ${brief-} && $same == $(program_of "$file" "$name") ]]; then
+        elif [[ ${brief-} ]] && is_of_same "$file" "$name"; then
             left_same=$((left_same + 1))
         elif [[ ${brief-} && $tags =~ ,(heavy|slow), ]]; then
             left_long=$((left_long + 1))
@@ -94,13 +94,11 @@ choose_tests() {
     done <<<"$line"
 }
 
-# program_of FILE NAME: which one this is a test of.
-program_of() {
-    if [[ $1 == *-client.bats || $2 =~ ^(client|load):\  ]]; then
-        echo client
-    else
-        echo server
-    fi
+# is_of_same FILE NAME: this is a test of that program.
+is_of_same() {
+    local program=server
+    [[ ! ($1 == *-client.bats || $2 =~ ^(client|load):\ ) ]] || program=client
+    [[ $same == "$program" ]]
 }
 
 # choose_same: the program that the reader has left as it was, if there is one. If only parts have
@@ -343,6 +341,8 @@ may_start() {
     local first places=$jobs
     ((next_unit < ${#unit_tests[@]})) || return
     read -r first _ <<<"${unit_tests[next_unit]}"
+    # Until the first test has a result, no more than there are processors.
+    [[ ${result[0]} ]] || is_over 0 || places=$((jobs / 2))
     if ((next_unit >= first_units)); then
         all_begin_well || return
         [[ ! ${brief-} ]] || places=$((jobs * 3 / 2))
