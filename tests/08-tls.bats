@@ -316,6 +316,7 @@ certs_of_tomorrow_are_made() {
   done
 }
 
+# bats test_tags=slow
 @test "the server serves gnutls-cli" {
   need gnutls-cli
   start_ours
@@ -491,7 +492,7 @@ accepts_our_server() {
   assert_equal "$stderr" ''
 }
 
-# bats test_tags=kit
+# bats test_tags=kit,slow
 @test "client: works with openssl s_server" {
   s_server server -rev # which says each line backwards: no answer of the line service
   run -1 --separate-stderr client -C "$WRONG/ca.pem" hello
@@ -829,6 +830,7 @@ waiting_handshake_does_not_spin() {
   assert_not_spinning
 }
 
+# bats test_tags=slow
 @test "a client that stops in the middle of the handshake does not make the server spin" {
   seen waiting_handshake_does_not_spin
 }

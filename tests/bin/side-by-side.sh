@@ -201,7 +201,7 @@ deal_all() {
     for i in "${!test_slow[@]}"; do
         [[ ! ${test_slow[i]} ]] || unit_tests+=("$i")
     done
-    deal "$own_total" "${#test_name[@]}" 8
+    deal "$own_total" "${#test_name[@]}" 10
 }
 
 # start_unit U

@@ -3,7 +3,7 @@
 # chapter is judged. A log that nobody reads costs 04 to 08 log lines and nothing else; 01 to 03,
 # which have no log of their own, may wait for its reader, but obey SIGTERM.
 #
-# bats file_tags=kit
+# bats file_tags=kit,slow
 
 NN=${BATS_TEST_FILENAME##*/}
 CHAPTER=$(cd "$BATS_TEST_DIRNAME/.." && echo "${NN%%-*}"-*)
@@ -128,7 +128,6 @@ inherited_signals_do_not_keep_it_up() {
   stop_server
 }
 
-# bats test_tags=slow
 @test "SIGTERM and SIGINT end the server even if they were blocked or ignored at its start" {
   seen inherited_signals_do_not_keep_it_up
 }
@@ -145,7 +144,6 @@ closed_descriptors_lead_nobody_astray() {
   done
 }
 
-# bats test_tags=slow
 @test "descriptor 0, 1 or 2 is closed at the start: no client is sent log lines or stdout text" {
   seen closed_descriptors_lead_nobody_astray
 }
@@ -224,7 +222,6 @@ log_in_a_full_pipe_costs_no_service() {
   stop_server
 }
 
-# bats test_tags=slow
 @test "the log is a full pipe that nobody reads: 04 to 08 keep serving; all obey SIGTERM" {
   seen log_in_a_full_pipe_costs_no_service
 }
@@ -280,7 +277,6 @@ log_on_a_stopped_terminal_costs_no_service() {
   done
 }
 
-# bats test_tags=slow
 @test "the log is a stopped or unread terminal: 04 to 08 keep serving; all obey SIGTERM" {
   seen log_on_a_stopped_terminal_costs_no_service
 }
@@ -294,7 +290,6 @@ stdout_in_a_full_pipe_costs_no_service() {
   stop_server
 }
 
-# bats test_tags=slow
 @test "stdout is a full pipe: all servers obey SIGTERM, and 02 to 08 keep serving" {
   seen stdout_in_a_full_pipe_costs_no_service
 }
