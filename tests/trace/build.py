@@ -13,6 +13,7 @@ def read_calls(text, lane, stopped=False):
     calls = [call for line in text.splitlines() if (call := parse_call(line, lane))]
     # strace measures a call only from when it has written how it begins, so it ends a bit later.
     for call, after in zip(calls, calls[1:]):
+        call.latest = after.start
         if call.end is not None:
             call.end = min(call.end + LATER, after.start)
     kept = []
@@ -85,15 +86,15 @@ def split_lanes(name, others, threads):
 
 def port_owners(calls, segments, clients, ports):
     """{port of a client: its lane}. The call that was under way when its first segment was sent
-    tells whose it is."""
+    tells whose it is; where strace was too late to know that, the call that may have been."""
     owners = {port: None for port in ports}
     calls = [call for call in calls
              if call.lane in clients and call.name in ("connect", "send", "sendmsg")]
     for segment in segments:
         if segment.sender not in owners:
-            owners[segment.sender] = next(
-                (call.lane for call in calls
-                 if call.start <= segment.time <= (call.end or segment.time)), None)
+            begun = [call for call in calls if call.start <= segment.time <= call.latest]
+            begun.sort(key=lambda call: call.end is not None and call.end < segment.time)
+            owners[segment.sender] = begun[0].lane if begun else None
     return {port: lane for port, lane in owners.items() if lane}
 
 

@@ -28,6 +28,7 @@ class Call:
     times: int = 1       # it stands for several such calls
     polls: bool = False  # it waits for sockets: poll, select, epoll_wait
     peer: int = None     # the port of the peer, where the call says it
+    latest: float = float("inf")  # when the thread's next call began: it ended before
 
 
 @dataclass

@@ -229,6 +229,16 @@ class Lanes(unittest.TestCase):
         self.assertEqual(list(build.split_lanes("server", ["acceptor"], threads(0, 1, 2))),
                          ["acceptor", "server 2"])
 
+    def test_whose_a_port_is(self):
+        segment, = events.parse_pcap(pcap(tcp(2)))  # at 10 seconds
+        late = events.Call("late", 9.9, 9.99, "connect", latest=10.1)
+        sure = events.Call("sure", 9.9, 10.01, "connect", latest=10.1)
+        gone = events.Call("gone", 9.8, 9.9, "connect", latest=9.95)
+        lanes = ["gone", "late", "sure"]
+        for calls, owner in (([gone, late, sure], "sure"), ([gone, late], "late")):
+            self.assertEqual(build.port_owners(calls, [segment], lanes, {9001}), {40000: owner})
+        self.assertEqual(build.port_owners([gone], [segment], lanes, {9001}), {})
+
     def test_a_client_of_tcp_and_a_server_of_udp(self):
         trace = events.Trace("", "", ["client"], ["server"])
         call = events.Call("client", 9, 11, "connect", 3, error="ECONNREFUSED")
