@@ -192,7 +192,7 @@ whole_files() {
 }
 
 # deal_all: the exercise's own tests are dealt first, to as many units as may begin at once. The
-# very first test is never slow: most failures are its.
+# very first test is never slow.
 deal_all() {
     local i
     test_slow[0]=
@@ -201,7 +201,7 @@ deal_all() {
     for i in "${!test_slow[@]}"; do
         [[ ! ${test_slow[i]} ]] || unit_tests+=("$i")
     done
-    deal "$own_total" "${#test_name[@]}" 10
+    deal "$own_total" "${#test_name[@]}" 7
 }
 
 # start_unit U
@@ -341,25 +341,17 @@ may_start() {
     local first places=$jobs
     ((next_unit < ${#unit_tests[@]})) || return
     read -r first _ <<<"${unit_tests[next_unit]}"
-    # Until the first test has a result, no more than there are processors.
-    [[ ${result[0]} ]] || is_over 0 || places=$((jobs / 2))
-    if ((next_unit >= first_units)); then
-        all_begin_well || return
-        [[ ! ${brief-} ]] || places=$((jobs * 3 / 2))
-        [[ ! ${test_slow[first]} ]] || places=$((jobs * 2))
+    if [[ ! ${result[0]} ]] && ! is_over 0; then
+        # The first test has the processors alone: most failures are its, and wanted soon.
+        ((next_unit < first_units)) || return
+        places=$((jobs / 2))
+    elif [[ ${test_slow[first]} ]] || { [[ ${brief-} ]] && own_have_ended; }; then
+        places=$((jobs * 2))
+    elif [[ ${brief-} ]]; then
+        places=$((jobs * 3 / 2))
     fi
     ((active < places)) || return
     [[ ! $failed ]] || ((first < failed && first < own_total))
-}
-
-# all_begin_well: each of the first units has a result, or has ended without one. Until then, they
-# have the processors alone, as the first failure is wanted soon.
-all_begin_well() {
-    local u i
-    for ((u = 0; u < first_units; u++)); do
-        read -r i _ <<<"${unit_tests[u]}"
-        [[ ${result[i]} ]] || is_over "$u" || return
-    done
 }
 
 is_over() {
