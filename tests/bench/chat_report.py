@@ -118,7 +118,7 @@ COLUMNS = [
 
 TEXT = """{heading}
 
-`ONLY=chat make bench` measures only this part, in two minutes.
+`ONLY=chat make bench` measures only this part, in four minutes.
 
 ### What the figures say
 
