@@ -230,8 +230,8 @@ load_through_tls() {
   grep -Eq 'closed (before|after)' "$T/load.err"
 }
 
-# is_tried_again TRY: the load has ended with a reset. The server waits 300 ms for what a client still
-# sends, and on a busy machine a client may be slower: so there are three tries.
+# is_tried_again TRY: the load has ended with a reset. The server waits 300 ms for what a client
+# still sends, and on a busy machine a client may be slower: so there are three tries.
 is_tried_again() {
   wait_for 20 not running "${TOOLS[load]}"
   (($1 < 3)) && grep -q ECONNRESET "$T/load.err" || return
