@@ -21,7 +21,7 @@ setup() {
 # Makes docs/a.md from standard input and checks it with the given tool.
 check() {
   cat >docs/a.md
-  run timeout -k 9 50 "tests/bin/doc-$1" docs/a.md
+  run timeout -k 9 $((50 * ${PATIENCE:-1})) "tests/bin/doc-$1" docs/a.md
 }
 
 # A document with one console block, from standard input: console [WORD...]. Where the block has a
