@@ -42,8 +42,8 @@ since() {
   ((ms >= $2 && ms <= ($3 + 1000) * PATIENCE)) || complain "after $ms ms, not $2 to $3"
 }
 
-# tries COMMAND…: three times at most, until it succeeds. For what is measured in time: on a machine
-# that does much else it is late now and then, by a server that is wrong each time.
+# tries COMMAND…: three times at most, until it succeeds. For what is measured in time: on a busy
+# machine a correct server is late now and then, and a wrong one is late each time.
 tries() {
   "$@" 2>/dev/null || "$@" 2>/dev/null || "$@"
 }
