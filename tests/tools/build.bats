@@ -729,10 +729,13 @@ static inline int sign(int n) {
     return n > 0;
 }
 END
-  unit_program util 'CU_ASSERT(sign(1) == 1);'
-  sed -i '1i #include "../../util.h"' tests/unit/util.c
+  printf 'int twice(int n);\n\nint twice(int n) {\n    return 2 * n;\n}\n' >01-basic-tcp/util.c
+  unit_program util 'CU_ASSERT(sign(1) == 1); CU_ASSERT(twice(1) == 2);'
+  sed -i '1i /* parts: 01-basic-tcp/util.c */\n#include "../../util.h"\nint twice(int n);' \
+    tests/unit/util.c
   run -0 make coverage
   assert_line --regexp '^util.h +4 +3 +75% +3$'
+  assert_line --regexp '^01-basic-tcp/util.c +2 +2 +100%' # though its test has the same name
   assert_line 'branches: 50.0% (1 out of 2)'
   unit_program util 'abort();'
   run -2 make coverage
